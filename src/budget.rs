@@ -1,0 +1,75 @@
+//! Limits on everything that a peer can drive, in one table (`SECURITY.md` repeats it, a test reads it back).
+
+use std::time::Duration;
+
+/// What one process grants its peers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Header lines of a request.
+    pub header_lines: usize,
+    /// Bytes of a request's header list.
+    pub header_bytes: usize,
+    /// Bytes of a request target.
+    pub target_bytes: usize,
+    /// Bytes of all `Cookie` fields of a request.
+    pub cookie_bytes: usize,
+    /// Concurrent HTTP/2 streams of a connection.
+    pub h2_streams: u32,
+    /// Initial flow-control window of an HTTP/2 stream, in bytes.
+    pub h2_stream_window: u32,
+    /// Initial flow-control window of an HTTP/2 connection, in bytes.
+    pub h2_connection_window: u32,
+    /// From the first byte of a request to the end of its head.
+    pub head_deadline: Duration,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_deadline: Duration,
+    /// A connection without a request.
+    pub idle: Duration,
+    /// A body, either way, in which nothing moves.
+    pub body_idle: Duration,
+    /// Opening a connection to an endpoint.
+    pub connect: Duration,
+    /// From the sent request to the response head of the upstream.
+    pub response_head: Duration,
+    /// Open client connections of the process.
+    pub connections: usize,
+    /// Idle connections kept to one endpoint by one data thread.
+    pub idle_upstream: usize,
+    /// Open tunnels (WebSocket) of one identity on one data thread.
+    pub tunnels: usize,
+    /// A tunnel in which nothing moves.
+    pub tunnel_idle: Duration,
+    /// Bytes of a request body to our own endpoints.
+    pub own_body_bytes: usize,
+    /// Login attempts a browser may have open at once.
+    pub login_attempts: usize,
+    /// From SIGTERM to the end of what still runs.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_lines: 100,
+            header_bytes: 16 * 1024,
+            target_bytes: 8 * 1024,
+            cookie_bytes: 8 * 1024,
+            h2_streams: 100,
+            h2_stream_window: 64 * 1024,
+            h2_connection_window: 1024 * 1024,
+            head_deadline: Duration::from_secs(10),
+            handshake_deadline: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            body_idle: Duration::from_secs(60),
+            connect: Duration::from_secs(5),
+            response_head: Duration::from_secs(60),
+            connections: 8192,
+            idle_upstream: 64,
+            tunnels: 64,
+            tunnel_idle: Duration::from_secs(3600),
+            own_body_bytes: 64 * 1024,
+            login_attempts: 5,
+            drain: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What compile found, for statuses, events, log lines and `file:line:column`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::world::ObjectName;
+
+/// A kind that findings speak of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// `Ingress`.
+    Ingress,
+    /// `IngressClass`.
+    IngressClass,
+    /// `Service`.
+    Service,
+    /// `EndpointSlice`.
+    EndpointSlice,
+    /// `Secret`.
+    Secret,
+    /// `Policy`.
+    Policy,
+    /// `IdentityProvider`.
+    IdentityProvider,
+    /// `Portcullis`.
+    Portcullis,
+}
+
+/// An object that a finding is about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ObjectRef {
+    /// Kind.
+    pub kind: Kind,
+    /// Name.
+    pub name: ObjectName,
+}
+
+/// What a finding means for routes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Severity {
+    /// Something is as a default says, not as written.
+    Warning,
+    /// Something is closed or not served.
+    Error,
+}
+
+/// One defect: object, field, what is wrong, what to do.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Finding {
+    /// The object.
+    pub object: ObjectRef,
+    /// The field as a JSON pointer (RFC 6901) into the object, `""` for the whole.
+    pub field: String,
+    /// CamelCase reason for Events and conditions: `ServiceNotFound`, `SecretInvalid`, `PolicyInvalid`, `Conflict`, ...
+    pub reason: &'static str,
+    /// What it means.
+    pub severity: Severity,
+    /// What is wrong, one sentence; names, never values of secrets.
+    pub message: String,
+    /// What to do about it, one sentence.
+    pub remedy: String,
+}
+
+/// What compile has to say beside the snapshot.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Report {
+    /// All findings, sorted.
+    pub findings: Vec<Finding>,
+    /// Ingresses of ours, and whether each may have an address: some route live and every certificate it names there.
+    pub ingresses: BTreeMap<ObjectName, IngressState>,
+    /// Policies, and what became of each.
+    pub policies: BTreeMap<ObjectName, PolicyState>,
+    /// Providers, and whether each could be compiled.
+    pub providers: BTreeMap<ObjectName, ProviderState>,
+    /// Ends of validity, by Secret.
+    pub certificates: BTreeMap<ObjectName, Timestamp>,
+}
+
+/// An Ingress of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IngressState {
+    /// Served, also where routes are closed.
+    Served,
+    /// Refused: gets no address.
+    Refused,
+}
+
+/// A Policy.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PolicyState {
+    /// `metadata.generation` that was compiled.
+    pub observed_generation: Option<i64>,
+    /// The Ingresses it is attached to.
+    pub targets: Vec<ObjectName>,
+    /// Whether it is accepted: no finding of severity error on it.
+    pub accepted: bool,
+}
+
+/// An IdentityProvider.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ProviderState {
+    /// `metadata.generation` that was compiled.
+    pub observed_generation: Option<i64>,
+    /// Its issuer, for looking up what discovery says.
+    pub issuer: Option<crate::identity::Issuer>,
+    /// Whether it is accepted.
+    pub accepted: bool,
+}

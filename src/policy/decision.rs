@@ -1,0 +1,122 @@
+//! What `decide` takes and gives. A [`Permit`] is made here and nowhere else, and is spent once.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::host::Host;
+use crate::identity::Principal;
+use crate::path::RequestPath;
+
+/// One request as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessRequest<'a> {
+    /// The method, upper case.
+    pub method: &'a str,
+    /// The host.
+    pub host: &'a Host,
+    /// The path, in both readings.
+    pub path: &'a RequestPath,
+    /// The socket peer.
+    pub peer: IpAddr,
+    /// Who asks, where known.
+    pub principal: Option<&'a Principal>,
+}
+
+/// The decision over one request. `S` is the audit slot that it must be recorded in, `()` where nothing is forwarded.
+#[must_use]
+#[derive(Debug)]
+pub enum Decision<S> {
+    /// The request may be forwarded.
+    Allow(Permit<S>),
+    /// The caller must sign in first.
+    Challenge(Challenge<S>),
+    /// The request is refused.
+    Deny(Denial<S>),
+}
+
+/// The right to forward one request: neither `Clone` nor `Default`, made by `decide` alone.
+#[must_use]
+#[derive(Debug)]
+pub struct Permit<S> {
+    slot: S,
+    verdict: Verdict,
+}
+
+/// The answer that the caller must sign in.
+#[must_use]
+#[derive(Debug)]
+pub struct Challenge<S> {
+    slot: S,
+    verdict: Verdict,
+}
+
+/// The refusal of one request.
+#[must_use]
+#[derive(Debug)]
+pub struct Denial<S> {
+    slot: S,
+    verdict: Verdict,
+}
+
+/// Why it was decided so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// The reason.
+    pub reason: Reason,
+    /// The rule that decided, where one did.
+    pub rule: Option<Arc<str>>,
+}
+
+/// The closed list of reasons.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Reason {
+    /// A rule allows.
+    RuleAllows,
+    /// A rule denies.
+    RuleDenies,
+    /// No rule allows.
+    NoRuleAllows,
+    /// A rule needs to know who asks.
+    SignInRequired,
+    /// The two readings of the path match different rules: answered with 400.
+    AmbiguousPath,
+    /// The route is closed by a defect of its configuration: answered with 503.
+    RouteClosed,
+}
+
+impl Reason {
+    /// The stable name for audit, metrics and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RuleAllows => "rule_allows",
+            Self::RuleDenies => "rule_denies",
+            Self::NoRuleAllows => "no_rule_allows",
+            Self::SignInRequired => "sign_in_required",
+            Self::AmbiguousPath => "ambiguous_path",
+            Self::RouteClosed => "route_closed",
+        }
+    }
+}
+
+macro_rules! carries_slot {
+    ($($name:ident),*) => {$(
+        impl<S> $name<S> {
+            /// Only the decision makes one.
+            pub(super) fn new(slot: S, reason: Reason, rule: Option<Arc<str>>) -> Self {
+                Self { slot, verdict: Verdict { reason, rule } }
+            }
+
+            /// Why it was decided so.
+            pub fn verdict(&self) -> &Verdict {
+                &self.verdict
+            }
+
+            /// Spends it: gives the slot in which the verdict is to be recorded.
+            pub fn spend(self) -> (S, Verdict) {
+                (self.slot, self.verdict)
+            }
+        }
+    )*};
+}
+
+carries_slot!(Permit, Challenge, Denial);

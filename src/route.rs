@@ -1,0 +1,55 @@
+//! Routes: one host and path, with where it goes and who may pass.
+
+mod access;
+mod backend;
+mod table;
+
+pub use access::{Access, ClosedReason, IdentityHeader};
+pub use backend::{Backend, BackendKey, EndpointSet};
+pub use table::{Found, NotFound, RouteTable};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::host::HostMatch;
+use crate::path::PathMatch;
+
+/// One route. A route holds its policy, provider and backend, never their names.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Route {
+    /// `namespace/ingress`, for audit.
+    pub ingress: Arc<str>,
+    /// Which hosts.
+    pub host: HostMatch,
+    /// Which paths; `None` for a default backend.
+    pub path: Option<PathMatch>,
+    /// Who may pass.
+    pub access: Access,
+    /// Where it goes; `None` where there is nowhere (503 after the decision).
+    pub backend: Option<Arc<Backend>>,
+    /// How it is forwarded.
+    pub settings: Arc<RouteSettings>,
+}
+
+/// What annotations say of forwarding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouteSettings {
+    /// Identity headers to send.
+    pub identity_headers: Box<[IdentityHeader]>,
+    /// Whether a plain-HTTP request to an open route is redirected (guarded ones always are).
+    pub ssl_redirect: bool,
+    /// Whether upgrades to WebSocket are forwarded.
+    pub websocket: bool,
+    /// Origins, beside the own one, from which a browser may call (`cors-allow-origin`).
+    pub allowed_origins: Box<[Box<str>]>,
+    /// Opening a connection.
+    pub connect_timeout: Option<Duration>,
+    /// The whole exchange.
+    pub request_timeout: Option<Duration>,
+    /// A body in which nothing moves.
+    pub idle_timeout: Option<Duration>,
+    /// The largest request body, in bytes.
+    pub request_body_limit: Option<u64>,
+    /// `Strict-Transport-Security`, `None` where it is off.
+    pub hsts: Option<Arc<str>>,
+}
