@@ -1,11 +1,12 @@
 //! The time, passed in: the system's, or in tests one that the test turns.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
-/// A source of wall-clock time. Cheap to clone.
+/// A source of time: of the wall, and monotonic. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -33,6 +34,16 @@ impl Clock {
             Source::System => Timestamp::now(),
             Source::Manual(at) => Timestamp::from_microsecond(at.load(Ordering::Relaxed))
                 .expect("set from a timestamp, moved by durations"),
+        }
+    }
+
+    /// Nanoseconds of a clock that never steps back, for durations alone.
+    #[expect(clippy::disallowed_methods, reason = "the one home of the system's clock")]
+    pub fn monotonic_ns(&self) -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.0 {
+            Source::System => u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Source::Manual(at) => u64::try_from(at.load(Ordering::Relaxed)).unwrap_or(0).saturating_mul(1_000),
         }
     }
 

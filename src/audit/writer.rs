@@ -1,10 +1,31 @@
-//! The ring and its writer thread: a slot is reserved before the decision, so that no request ends without its record.
+//! The ring and its writer thread.
+//!
+//! A place is taken when it is reserved and free again when its line has reached the sink, so a sink that is stuck or full
+//! closes the door by itself. Lines are encoded straight into one batch, in order of their sequence numbers; the thread
+//! swaps the batch out and writes it whole. A batch that cannot be written is kept and tried again.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
+use serde::Serialize;
+
+use super::record::{Line, OutcomeLine, Stamp};
+use super::{Decided, Event, OutcomeEvent, RequestId};
 use crate::clock::Clock;
 
-use super::{DecisionEvent, OutcomeEvent};
+/// Places in the ring, in events.
+const PLACES: usize = 65_536;
+
+/// How long the writer gathers lines before it writes a batch.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// How long the writer waits before it tries a failed batch again.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Where events go.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,43 +36,357 @@ pub enum Sink {
     File(PathBuf),
 }
 
-/// The handle. Cheap to clone.
+/// The handle. Cheap to clone; the last one dropped ends the writer after its last line.
 #[derive(Clone)]
-pub struct Audit {}
+pub struct Audit(Arc<Handle>);
 
-/// Two reserved places: for a decision and its outcome. Dropped unused, it writes that the request was abandoned.
+/// Two reserved places: for a decision and its outcome. Dropped unspent, it writes that the request was abandoned.
 #[must_use]
-pub struct Slot {}
+pub struct Slot {
+    ring: Arc<Ring>,
+    id: RequestId,
+    spent: bool,
+}
 
-/// The reserved place of an outcome. Dropped unfinished, it writes what was known.
+/// The reserved place of an outcome, written when this is dropped, with what was noted until then.
 #[must_use]
-pub struct Outcome {}
+pub struct Outcome {
+    ring: Arc<Ring>,
+    id: RequestId,
+    decided: Decided,
+    event: OutcomeEvent,
+}
+
+struct Handle {
+    ring: Arc<Ring>,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+struct Ring {
+    boot: String,
+    clock: Clock,
+    taken: AtomicUsize,
+    batch: Mutex<Batch>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u8>,
+    count: usize,
+    seq: u64,
+    closed: bool,
+}
 
 impl Audit {
-    /// Opens the sink and starts the writer thread.
-    pub fn start(sink: Sink, clock: Clock) -> std::io::Result<Self> {
-        let _ = (sink, clock);
-        todo!()
+    /// Opens the sink and starts the writer thread. `boot` names this run of the process in every line.
+    pub fn start(sink: &Sink, boot: RequestId, clock: Clock) -> io::Result<Self> {
+        let sink: Box<dyn Write + Send> = match sink {
+            Sink::Stdout => Box::new(io::stdout()),
+            Sink::File(path) => Box::new(open(path)?),
+        };
+        Self::with_sink(sink, boot, clock)
+    }
+
+    /// Starts the writer thread over any sink.
+    pub fn with_sink(sink: Box<dyn Write + Send>, boot: RequestId, clock: Clock) -> io::Result<Self> {
+        let ring = Arc::new(Ring {
+            boot: boot.to_string(),
+            clock,
+            taken: AtomicUsize::new(0),
+            batch: Mutex::default(),
+            filled: Condvar::new(),
+        });
+        let of_writer = Arc::clone(&ring);
+        let writer = thread::Builder::new().name("audit".into()).spawn(move || of_writer.write_all(sink))?;
+        Ok(Self(Arc::new(Handle { ring, writer: Mutex::new(Some(writer)) })))
     }
 
     /// Reserves both places of one request, or none where the ring is full: the request is then refused with 503.
-    pub fn reserve(&self) -> Option<Slot> {
-        todo!()
+    pub fn reserve(&self, id: RequestId) -> Option<Slot> {
+        let ring = &self.0.ring;
+        ring.take(2).then(|| Slot { ring: Arc::clone(ring), id, spent: false })
     }
 }
 
 impl Slot {
-    /// Writes the decision; gives the place of its outcome.
-    pub fn decided(self, event: DecisionEvent) -> Outcome {
-        let _ = event;
-        todo!()
+    /// The id of the request.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// Writes what was decided; gives the place of the outcome.
+    pub fn decided(mut self, event: Event<'_>) -> Outcome {
+        self.spent = true;
+        let decided = self.ring.append(self.id, event);
+        Outcome { ring: Arc::clone(&self.ring), id: self.id, decided, event: OutcomeEvent::default() }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.spent {
+            self.ring.append(self.id, Event::abandoned());
+            self.ring.free(1);
+        }
     }
 }
 
 impl Outcome {
-    /// Notes what is known so far (status, bytes); written when dropped.
+    /// The id of the request.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// Notes what is known so far.
     pub fn note(&mut self, update: impl FnOnce(&mut OutcomeEvent)) {
-        update(&mut OutcomeEvent::default());
-        todo!()
+        update(&mut self.event);
+    }
+
+    /// What was noted so far.
+    pub fn event(&self) -> &OutcomeEvent {
+        &self.event
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let line = OutcomeLine::new(self.decided, self.ring.clock.monotonic_ns(), self.event);
+        self.ring.append(self.id, line);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.ring.lock().closed = true;
+        self.ring.filled.notify_one();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            drop(writer.join());
+        }
+    }
+}
+
+impl Ring {
+    fn lock(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, places: usize) -> bool {
+        let taken = self.taken.fetch_add(places, Ordering::Relaxed);
+        let granted = taken + places <= PLACES;
+        if !granted {
+            self.free(places);
+        }
+        granted
+    }
+
+    fn free(&self, places: usize) {
+        self.taken.fetch_sub(places, Ordering::Relaxed);
+    }
+
+    /// Encodes a line into the batch; its place stays taken until the line is written.
+    fn append(&self, id: RequestId, what: impl Serialize) -> Decided {
+        let wall = self.clock.now();
+        let mono_ns = self.clock.monotonic_ns();
+        let mut batch = self.lock();
+        let seq = batch.seq;
+        batch.seq += 1;
+        let was_empty = batch.count == 0;
+        let line = Line::new(Stamp { boot: &self.boot, seq, wall, mono_ns }, id, what);
+        serde_json::to_writer(&mut batch.lines, &line).expect("plain data into memory");
+        batch.lines.push(b'\n');
+        batch.count += 1;
+        drop(batch);
+        if was_empty {
+            self.filled.notify_one();
+        }
+        Decided { seq, mono_ns }
+    }
+
+    /// The writer thread: until closed and empty.
+    fn write_all(&self, mut sink: Box<dyn Write + Send>) {
+        let mut lines = Vec::new();
+        while let Some(count) = self.next_batch(&mut lines) {
+            write_out(&mut sink, &lines);
+            self.free(count);
+            lines.clear();
+        }
+    }
+
+    /// Waits for lines and swaps them out; none when closed and empty.
+    fn next_batch(&self, lines: &mut Vec<u8>) -> Option<usize> {
+        let batch = self.filled.wait_while(self.lock(), |batch| batch.count == 0 && !batch.closed);
+        let closed = batch.unwrap_or_else(PoisonError::into_inner).closed;
+        if !closed {
+            thread::sleep(GATHER);
+        }
+        let mut batch = self.lock();
+        std::mem::swap(&mut batch.lines, lines);
+        let count = std::mem::take(&mut batch.count);
+        (count > 0 || !closed).then_some(count)
+    }
+}
+
+/// Writes a batch whole, trying again for as long as the sink refuses: places stay taken meanwhile.
+fn write_out(sink: &mut Box<dyn Write + Send>, lines: &[u8]) {
+    let mut rest = lines;
+    let mut told = false;
+    while !rest.is_empty() {
+        match sink.write(rest) {
+            Ok(0) => thread::sleep(RETRY),
+            Ok(count) => rest = &rest[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                if !told {
+                    tracing::error!(%error, "the audit sink refuses; requests are refused once the ring is full");
+                    told = true;
+                }
+                thread::sleep(RETRY);
+            }
+        }
+    }
+    if let Err(error) = sink.flush() {
+        tracing::error!(%error, "the audit sink does not flush");
+    }
+}
+
+fn open(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::audit::Kind;
+    use crate::identity::{Identity, Issuer, Subject};
+
+    struct Lines(mpsc::Sender<Vec<u8>>);
+
+    impl Write for Lines {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.send(text.to_vec()).map_err(io::Error::other)?;
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Accepts nothing until the test lets go of it.
+    struct Stuck(mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn clock() -> Clock {
+        Clock::manual("2026-01-02T03:04:05Z".parse().unwrap())
+    }
+
+    fn event(identity: &Identity) -> Event<'_> {
+        Event {
+            kind: Kind::AuthorizationAllowed,
+            reason: "rule_allows",
+            rule: Some("shop/backoffice:staff"),
+            subject: Some(identity),
+            method: "GET",
+            host: "shop.example.com",
+            path: "/reports\u{1b}[2K\u{2028}",
+            ingress: Some("shop/backoffice"),
+            peer: Some("192.0.2.7".parse().unwrap()),
+            generation: 7,
+        }
+    }
+
+    fn identity() -> Identity {
+        Identity { issuer: Issuer("https://op.example.com".into()), subject: Subject("alice".into()) }
+    }
+
+    fn written(lines: &mpsc::Receiver<Vec<u8>>) -> Vec<serde_json::Value> {
+        let text = lines.iter().flatten().collect::<Vec<_>>();
+        String::from_utf8(text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_request_leaves_its_decision_and_its_outcome() {
+        let (sender, lines) = mpsc::channel();
+        let clock = clock();
+        let audit = Audit::with_sink(Box::new(Lines(sender)), RequestId(1), clock.clone()).unwrap();
+        let identity = identity();
+        let mut outcome = audit.reserve(RequestId(0xabc)).unwrap().decided(event(&identity));
+        clock.advance(jiff::SignedDuration::from_millis(3));
+        outcome.note(|outcome| outcome.status = 200);
+        drop(outcome);
+        drop(audit);
+        let lines = written(&lines);
+        assert_eq!(
+            lines[0],
+            serde_json::json!({
+                "v": 1, "boot": "00000000000000000000000000000001", "seq": 0, "ts": "2026-01-02T03:04:05Z", "mono_ns": 1_767_323_045_000_000_000_u64,
+                "id": "00000000000000000000000000000abc", "kind": "AuthorizationAllowed", "reason": "rule_allows",
+                "rule": "shop/backoffice:staff", "subject": {"iss": "https://op.example.com", "sub": "alice"}, "method": "GET",
+                "host": "shop.example.com", "path": "/reports\u{1b}[2K\u{2028}", "ingress": "shop/backoffice", "peer": "192.0.2.7",
+                "generation": 7
+            })
+        );
+        assert_eq!(lines[1]["kind"], "Outcome");
+        assert_eq!(
+            (&lines[1]["of"], &lines[1]["status"], &lines[1]["duration_us"]),
+            (&0.into(), &200.into(), &3000.into())
+        );
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn a_slot_dropped_unspent_says_so_and_frees_both_places() {
+        let (sender, lines) = mpsc::channel();
+        let audit = Audit::with_sink(Box::new(Lines(sender)), RequestId(1), clock()).unwrap();
+        drop(audit.reserve(RequestId(2)));
+        let ring = Arc::clone(&audit.0.ring);
+        drop(audit);
+        assert_eq!(written(&lines).iter().map(|line| line["kind"].clone()).collect::<Vec<_>>(), ["Abandoned"]);
+        assert_eq!(ring.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_stuck_sink_closes_the_door_when_the_ring_is_full_and_opens_it_again() {
+        let (release, gate) = mpsc::channel();
+        let audit = Audit::with_sink(Box::new(Stuck(gate)), RequestId(1), clock()).unwrap();
+        let identity = identity();
+        let mut kept = Vec::new();
+        while let Some(slot) = audit.reserve(RequestId(3)) {
+            kept.push(slot.decided(event(&identity)));
+        }
+        assert_eq!(kept.len(), PLACES / 2);
+        kept.clear();
+        assert!(audit.reserve(RequestId(4)).is_none());
+        drop(release);
+        let ring = Arc::clone(&audit.0.ring);
+        drop(audit);
+        assert_eq!(ring.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn control_characters_never_break_a_line() {
+        let (sender, lines) = mpsc::channel();
+        let audit = Audit::with_sink(Box::new(Lines(sender)), RequestId(1), clock()).unwrap();
+        let identity = identity();
+        let hostile = Event { path: "/a\r\n{\"kind\":\"forged\"}\n\u{1b}]0;x\u{7}", ..event(&identity) };
+        drop(audit.reserve(RequestId(5)).unwrap().decided(hostile));
+        drop(audit);
+        let text = lines.iter().flatten().collect::<Vec<u8>>();
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 2);
+        assert!(text.iter().all(|byte| *byte >= 0x20 || *byte == b'\n'));
     }
 }
