@@ -31,7 +31,7 @@ pub struct Route {
     pub settings: Arc<RouteSettings>,
 }
 
-/// What annotations say of forwarding.
+/// What class and annotations say beside access.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouteSettings {
     /// Identity headers to send.
@@ -52,4 +52,15 @@ pub struct RouteSettings {
     pub request_body_limit: Option<u64>,
     /// `Strict-Transport-Security`, `None` where it is off.
     pub hsts: Option<Arc<str>>,
+    /// How long a session that begins on this route lives.
+    pub session: SessionLimits,
+}
+
+/// How long sessions live, as the class has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionLimits {
+    /// From sign-in to the end, whatever happens.
+    pub lifetime: Duration,
+    /// Without a request.
+    pub idle: Duration,
 }

@@ -80,9 +80,11 @@ pub struct Report {
 /// An Ingress of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IngressState {
-    /// Served, also where routes are closed.
+    /// Some route is live, closed ones too, and every certificate that it names is there: gets the address.
     Served,
-    /// Refused: gets no address.
+    /// Some route is live, but a certificate that it names is not there: gets no address yet, and keeps one that it has.
+    Incomplete,
+    /// No route is live: gets no address.
     Refused,
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 
 use crate::api::{IdentityProvider, Policy, Portcullis};
 use crate::route::{BackendKey, EndpointSet};
-use crate::tls::Certificate;
+use crate::tls::{BadCertificate, Certificate};
 
 /// Namespace and name; cluster-scoped objects have an empty namespace. Never joined into one text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -32,6 +32,17 @@ pub enum Stored<T> {
 /// Objects of one kind by name.
 pub type Objects<T> = BTreeMap<ObjectName, Stored<T>>;
 
+/// The certificate of a TLS Secret: the newest that parsed is served, also after a later version that does not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoredCertificate {
+    /// The Secret as it is now.
+    Current(Arc<Certificate>),
+    /// An earlier version; the present one cannot be served.
+    LastGood(Arc<Certificate>, BadCertificate),
+    /// No version so far could be served.
+    Broken(BadCertificate),
+}
+
 /// Everything that `compile` reads.
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -43,9 +54,10 @@ pub struct World {
     pub services: Objects<Service>,
     /// Secrets: all of type `kubernetes.io/tls`, and those of the installation namespace.
     pub secrets: Objects<Secret>,
-    /// The newest certificate of each TLS Secret that parsed, kept when a later version does not.
-    pub certificates: BTreeMap<ObjectName, Arc<Certificate>>,
-    /// Endpoints of every port of every Service, beside the routes.
+    /// The certificate of each Secret of type `kubernetes.io/tls`.
+    pub certificates: BTreeMap<ObjectName, StoredCertificate>,
+    /// Endpoints of every port of every Service, beside the routes: a set is there as soon as its Service is, so that
+    /// a route holds the set that later slices fill.
     pub endpoints: BTreeMap<BackendKey, EndpointSet>,
     /// Namespaces on their way out.
     pub terminating: std::collections::BTreeSet<Arc<str>>,
@@ -61,6 +73,27 @@ impl ObjectName {
     /// A namespaced name.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl StoredCertificate {
+    /// Reads `tls.crt` and `tls.key`, and keeps the last good certificate where they cannot be served.
+    pub fn read(secret: &Secret, last: Option<&Self>) -> Self {
+        let entry =
+            |key: &str| secret.data.iter().flatten().find(|(name, _)| *name == key).map_or(&[][..], |(_, v)| &v.0);
+        match (Certificate::from_pem(entry("tls.crt"), entry("tls.key")), last.and_then(Self::certificate)) {
+            (Ok(certificate), _) => Self::Current(Arc::new(certificate)),
+            (Err(defect), Some(last)) => Self::LastGood(Arc::clone(last), defect),
+            (Err(defect), None) => Self::Broken(defect),
+        }
+    }
+
+    /// What is served.
+    pub fn certificate(&self) -> Option<&Arc<Certificate>> {
+        match self {
+            Self::Current(certificate) | Self::LastGood(certificate, _) => Some(certificate),
+            Self::Broken(_) => None,
+        }
     }
 }
 

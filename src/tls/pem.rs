@@ -3,7 +3,7 @@
 use super::Certificate;
 
 /// Why a certificate cannot be served.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadCertificate {
     /// No certificate in the PEM text.
     #[error("no certificate found in the PEM text")]
