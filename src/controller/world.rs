@@ -17,7 +17,7 @@ use super::endpoints::{Guard, Slices, unite};
 use super::report::Finding;
 use crate::api::{IdentityProvider, Policy, Portcullis};
 use crate::route::{BackendKey, EndpointSet};
-use crate::tls::Certificate;
+use crate::tls::{BadCertificate, Certificate};
 
 /// Namespace and name; cluster-scoped objects have an empty namespace. Never joined into one text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,6 +40,17 @@ pub enum Stored<T> {
 /// Objects of one kind by name.
 pub type Objects<T> = BTreeMap<ObjectName, Stored<T>>;
 
+/// The certificate of a TLS Secret: the newest that parsed is served, also after a later version that does not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoredCertificate {
+    /// The Secret as it is now.
+    Current(Arc<Certificate>),
+    /// An earlier version; the present one cannot be served.
+    LastGood(Arc<Certificate>, BadCertificate),
+    /// No version so far could be served.
+    Broken(BadCertificate),
+}
+
 /// Everything that `compile` reads.
 #[derive(Clone, Default)]
 pub struct World {
@@ -51,11 +62,10 @@ pub struct World {
     pub services: Objects<Service>,
     /// Secrets: all of type `kubernetes.io/tls`, and those of the installation namespace.
     pub secrets: Objects<Secret>,
-    /// The newest certificate of each TLS Secret that parsed, kept when a later version does not.
-    pub certificates: BTreeMap<ObjectName, Arc<Certificate>>,
-    /// TLS Secrets whose newest version is no certificate with its key, and why; an older one may still be served.
-    pub broken_certificates: BTreeMap<ObjectName, Arc<str>>,
-    /// Endpoints of every TCP port of every Service, beside the routes.
+    /// The certificate of each Secret of type `kubernetes.io/tls`.
+    pub certificates: BTreeMap<ObjectName, StoredCertificate>,
+    /// Endpoints of every TCP port of every Service, beside the routes: a set is there as soon as its Service is, so that
+    /// a route holds the set that later slices fill.
     pub endpoints: BTreeMap<BackendKey, EndpointSet>,
     /// EndpointSlices, by the Service that they belong to.
     pub slices: Slices,
@@ -122,6 +132,27 @@ impl ObjectName {
     pub fn of(object: &impl kube::Resource) -> Self {
         let meta = object.meta();
         Self::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    }
+}
+
+impl StoredCertificate {
+    /// Reads `tls.crt` and `tls.key`, and keeps the last good certificate where they cannot be served.
+    pub fn read(secret: &Secret, last: Option<&Self>) -> Self {
+        let entry =
+            |key: &str| secret.data.iter().flatten().find(|(name, _)| *name == key).map_or(&[][..], |(_, v)| &v.0);
+        match (Certificate::from_pem(entry("tls.crt"), entry("tls.key")), last.and_then(Self::certificate)) {
+            (Ok(certificate), _) => Self::Current(Arc::new(certificate)),
+            (Err(defect), Some(last)) => Self::LastGood(Arc::clone(last), defect),
+            (Err(defect), None) => Self::Broken(defect),
+        }
+    }
+
+    /// What is served.
+    pub fn certificate(&self) -> Option<&Arc<Certificate>> {
+        match self {
+            Self::Current(certificate) | Self::LastGood(certificate, _) => Some(certificate),
+            Self::Broken(_) => None,
+        }
     }
 }
 
@@ -229,25 +260,16 @@ impl World {
         effect
     }
 
-    /// Parses the newest version of a TLS Secret; one that does not parse leaves the last good certificate in its place.
+    /// Reads the newest version of a TLS Secret. One that does not even decode leaves what was read before.
     fn put_certificate(&mut self, name: &ObjectName) {
-        self.broken_certificates.remove(name);
-        let parsed = match self.secrets.get(name) {
+        match self.secrets.get(name) {
             Some(Stored::Decoded(secret)) if secret.type_.as_deref() == Some("kubernetes.io/tls") => {
-                certificate(secret)
+                let read = StoredCertificate::read(secret, self.certificates.get(name));
+                self.certificates.insert(name.clone(), read);
             }
-            Some(Stored::Undecodable(why)) => Err(why.to_string()),
+            Some(Stored::Undecodable(_)) => {}
             Some(Stored::Decoded(_)) | None => {
                 self.certificates.remove(name);
-                return;
-            }
-        };
-        match parsed {
-            Ok(certificate) => {
-                self.certificates.insert(name.clone(), Arc::new(certificate));
-            }
-            Err(why) => {
-                self.broken_certificates.insert(name.clone(), why.into());
             }
         }
     }
@@ -293,15 +315,6 @@ impl World {
 fn port_keys(service: &ObjectName) -> RangeInclusive<BackendKey> {
     let key = |port| BackendKey { namespace: service.namespace.clone(), service: service.name.clone(), port };
     key(0)..=key(u16::MAX)
-}
-
-/// The certificate of a TLS Secret, or why there is none.
-fn certificate(secret: &Secret) -> Result<Certificate, String> {
-    let part = |name: &str| {
-        let part = secret.data.as_ref().and_then(|data| data.get(name));
-        part.map(|bytes| bytes.0.as_slice()).ok_or_else(|| format!("the key `{name}` is missing"))
-    };
-    Certificate::from_pem(part("tls.crt")?, part("tls.key")?).map_err(|error| error.to_string())
 }
 
 /// Sets or removes an object; `same` tells whether two versions differ in nothing that compile reads.

@@ -150,7 +150,13 @@ mod tests {
 
     #[test]
     fn quality_reads_what_the_standard_writes() {
-        let table = [("q=1", Some(1000)), ("q=0", Some(0)), ("q=0.8", Some(800)), ("Q=0.123", Some(123)), ("q=1.000", Some(1000))];
+        let table = [
+            ("q=1", Some(1000)),
+            ("q=0", Some(0)),
+            ("q=0.8", Some(800)),
+            ("Q=0.123", Some(123)),
+            ("q=1.000", Some(1000)),
+        ];
         for (text, quality_of) in table {
             assert_eq!(quality(text), quality_of, "{text}");
         }
@@ -161,7 +167,8 @@ mod tests {
 
     #[test]
     fn navigations_are_told_from_scripts() {
-        let navigate = Hints { mode: Some("navigate"), destination: Some("document"), accept: Some(CHROMIUM), scripted: false };
+        let navigate =
+            Hints { mode: Some("navigate"), destination: Some("document"), accept: Some(CHROMIUM), scripted: false };
         let old = Hints { accept: Some(CHROMIUM), ..Hints::default() };
         for yes in [navigate, old, Hints { accept: None, ..navigate }, Hints { destination: None, ..navigate }] {
             assert!(yes.navigation(), "{yes:?}");

@@ -131,7 +131,8 @@ impl Page {
 
     /// The challenge of a request that no browser navigates with: always an object, and no cookie.
     pub fn challenge(notice: &Notice, login_url: &str, id: RequestId) -> Response<Bytes> {
-        let page = Self::new(notice.status, notice.title, id).tells("error", notice.reason).tells("login_url", login_url);
+        let page =
+            Self::new(notice.status, notice.title, id).tells("error", notice.reason).tells("login_url", login_url);
         page.respond(Form::Json)
     }
 
