@@ -2,6 +2,7 @@
 
 mod pem;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +10,10 @@ use rustls::sign::CertifiedKey;
 
 use crate::host::{Host, HostMatch};
 
-pub use pem::BadCertificate;
+pub use pem::{BadCertificate, check_bundle};
+
+/// The longest DNS name (RFC 1035 section 2.3.4), in bytes of its text.
+const LONGEST_NAME: usize = 253;
 
 /// A certificate chain with its key. Equal when the chains are, by SHA-256.
 #[derive(Clone, Debug)]
@@ -18,7 +22,7 @@ pub struct Certificate {
     pub fingerprint: [u8; 32],
     /// The end of the leaf's validity.
     pub not_after: Timestamp,
-    /// The names that the leaf is good for.
+    /// The names that the leaf is good for: its subject alternative names, never the common name (RFC 9525 section 2).
     pub names: Arc<[HostMatch]>,
     /// What rustls signs with.
     pub key: Arc<CertifiedKey>,
@@ -27,7 +31,10 @@ pub struct Certificate {
 /// The certificates of a snapshot by server name: exact, then one-label wildcard, then the default.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct CertStore {
-    // private fields come with the implementation
+    exact: HashMap<Box<str>, Arc<Certificate>>,
+    /// By the suffix without `*.`.
+    wildcard: HashMap<Box<str>, Arc<Certificate>>,
+    default: Option<Arc<Certificate>>,
 }
 
 impl Certificate {
@@ -40,6 +47,15 @@ impl Certificate {
     pub fn covers(&self, host: &Host) -> bool {
         self.names.iter().any(|name| name.matches(host))
     }
+
+    /// Whether the leaf is good for every host that is meant.
+    pub fn covers_all(&self, hosts: &HostMatch) -> bool {
+        match hosts {
+            HostMatch::Exact(host) => self.covers(host),
+            HostMatch::Wildcard(_) => self.names.contains(hosts),
+            HostMatch::Any => false,
+        }
+    }
 }
 
 impl PartialEq for Certificate {
@@ -51,18 +67,40 @@ impl PartialEq for Certificate {
 impl Eq for Certificate {}
 
 impl CertStore {
-    /// A store of what serves which hosts, and the certificate for everyone else.
+    /// A store of what serves which hosts, and the certificate for everyone else. The first entry of a host wins; one
+    /// for every host is the default's business and is left out.
     pub fn new(
         entries: impl IntoIterator<Item = (HostMatch, Arc<Certificate>)>,
         default: Option<Arc<Certificate>>,
     ) -> Self {
-        let _ = (entries.into_iter().count(), default);
-        todo!()
+        let mut store = Self { default, ..Self::default() };
+        for (host, certificate) in entries {
+            match host {
+                HostMatch::Exact(host) => store.exact.entry(host.as_str().into()).or_insert(certificate),
+                HostMatch::Wildcard(suffix) => store.wildcard.entry(suffix.as_str().into()).or_insert(certificate),
+                HostMatch::Any => continue,
+            };
+        }
+        store
     }
 
-    /// The certificate for a server name, or for a client that sent none.
+    /// The certificate for a server name, or for a client that sent none. Case is folded without allocation.
     pub fn find(&self, server_name: Option<&str>) -> Option<&Arc<Certificate>> {
-        let _ = server_name;
-        todo!()
+        server_name.and_then(|name| self.named(name)).or(self.default.as_ref())
+    }
+
+    fn named(&self, name: &str) -> Option<&Arc<Certificate>> {
+        let mut folded = [0; LONGEST_NAME];
+        let folded = folded.get_mut(..name.len())?;
+        folded.copy_from_slice(name.as_bytes());
+        folded.make_ascii_lowercase();
+        let name = str::from_utf8(folded).ok()?;
+        self.exact.get(name).or_else(|| {
+            let (label, suffix) = name.split_once('.')?;
+            if label.is_empty() { None } else { self.wildcard.get(suffix) }
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,1 @@
-//! Part of `api`.
+//! Part of api.
