@@ -6,11 +6,15 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
+use crate::audit::Kind;
+
 /// Why a request was not answered by its upstream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejection {
     /// The reason.
     pub refusal: Refusal,
+    /// The stable name, for audit, metrics and JSON; at least as exact as the reason's.
+    pub name: &'static str,
     /// What exactly was wrong, for the log alone; never holds a secret, cookie, token or query.
     pub detail: Cow<'static, str>,
 }
@@ -56,6 +60,8 @@ pub enum Refusal {
     MethodNotSupported,
     /// The upstream refused, reset or answered garbage.
     BadGateway,
+    /// The provider gave an answer that cannot be used.
+    ProviderFault,
     /// A defect of its configuration closed the route.
     RouteClosed,
     /// The route has no provider through which anyone could sign in.
@@ -94,7 +100,12 @@ pub struct Notice {
 impl Refusal {
     /// This refusal, with what exactly was wrong.
     pub fn because(self, detail: impl Into<Cow<'static, str>>) -> Rejection {
-        Rejection { refusal: self, detail: detail.into() }
+        Rejection { refusal: self, name: self.reason(), detail: detail.into() }
+    }
+
+    /// This refusal, under a more exact stable name.
+    pub fn named(self, name: &'static str) -> Rejection {
+        Rejection { refusal: self, name, detail: Cow::Borrowed("") }
     }
 
     /// The status.
@@ -148,6 +159,7 @@ impl Refusal {
             Self::Internal => (500, "internal", "Something broke", "The request could not be handled because of a fault in the gateway.", OPERATOR),
             Self::MethodNotSupported => (501, "method_not_supported", "Method not supported", "This method is never passed on.", CLIENT),
             Self::BadGateway => (502, "bad_gateway", "Bad gateway", "The application behind this address did not answer properly.", LATER),
+            Self::ProviderFault => (502, "provider_fault", "Sign-in does not work", "The identity provider gave an answer that cannot be used.", OPERATOR),
             Self::RouteClosed => (503, "route_closed", "Closed", "This address is closed because its configuration has a defect.", OPERATOR),
             Self::NoProvider => (503, "no_provider", "No sign-in", "This address is for people who are signed in, but nothing is set up to sign in with.", OPERATOR),
             Self::ProviderUnreachable => (503, "provider_unreachable", "Sign-in unavailable", "The identity provider does not answer.", LATER),
@@ -161,8 +173,34 @@ impl Refusal {
     }
 }
 
+impl Rejection {
+    /// What is said in public.
+    pub fn notice(&self) -> Notice {
+        let notice = Notice { reason: self.name, ..self.refusal.notice() };
+        let (text, remedy) = match self.name {
+            "access_denied" => ("The sign-in was declined at the identity provider.", "Start again if that was a mistake."),
+            "attempt_expired" => ("The sign-in took longer than ten minutes.", "Start again."),
+            "state_reused" | "code_refused" => ("This sign-in was finished before.", "Start again."),
+            "email_domain" => ("Your account has no verified e-mail address that may sign in here.", notice.remedy),
+            "too_many_groups" => ("Your account is in more than 1,000 groups, more than can be weighed.", notice.remedy),
+            _ => return notice,
+        };
+        Notice { text, remedy, ..notice }
+    }
+
+    /// What the trail calls it.
+    pub fn kind(&self) -> Kind {
+        match self.refusal {
+            Refusal::Denied | Refusal::RouteClosed => Kind::AuthorizationDenied,
+            Refusal::SignInRequired => Kind::AuthorizationChallenged,
+            Refusal::BadSignIn | Refusal::SignInRefused => Kind::AuthenticationFailed,
+            _ => Kind::RequestRejected,
+        }
+    }
+}
+
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, detail: Cow::Borrowed("") }
+        refusal.named(refusal.reason())
     }
 }
