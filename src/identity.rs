@@ -1,6 +1,6 @@
 //! Who is asking: issuer and subject, and what the issuer said of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -62,8 +62,8 @@ pub struct Principal {
 impl Email {
     /// Takes exactly one plain address (`local@domain`, dot-atoms only), lower-cased; anything else is none.
     pub fn parse(text: &str) -> Option<Self> {
-        let _ = text;
-        todo!()
+        let (local, domain) = text.split_once('@')?;
+        (text.len() <= 254 && is_dot_atom(local) && is_domain(domain)).then(|| Self(text.to_ascii_lowercase().into()))
     }
 
     /// The address.
@@ -73,23 +73,26 @@ impl Email {
 
     /// What follows the `@`.
     pub fn domain(&self) -> &str {
-        todo!()
+        self.0.split_once('@').map_or("", |(_, domain)| domain)
     }
 }
 
 impl GroupKey {
     /// The key of a name.
     pub fn of(name: &str) -> Self {
-        let _ = name;
-        todo!()
+        let hash = blake3::hash(name.as_bytes());
+        let (half, _) = hash.as_bytes().split_first_chunk().expect("a BLAKE3 hash has 32 bytes");
+        Self(u128::from_be_bytes(*half))
     }
 }
 
 impl Groups {
     /// The groups of these names, order kept, duplicates dropped.
     pub fn new<I: IntoIterator<Item = S>, S: Into<Arc<str>>>(names: I) -> Self {
-        let _ = names.into_iter().map(Into::into).collect::<Vec<Arc<str>>>();
-        todo!()
+        let mut keys = BTreeSet::new();
+        let names =
+            names.into_iter().map(Into::into).filter(|name: &Arc<str>| keys.insert(GroupKey::of(name))).collect();
+        Self { names, keys: keys.into_iter().collect() }
     }
 
     /// The names, in the issuer's order.
@@ -150,5 +153,97 @@ impl fmt::Display for Issuer {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The local part without quotes and comments (RFC 5322 section 3.2.3, RFC 5321 section 4.5.3.1.1).
+fn is_dot_atom(local: &str) -> bool {
+    let is_atext = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
+    local.len() <= 64 && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+}
+
+/// A DNS name in its ASCII form, no address literal.
+fn is_domain(domain: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = domain.rsplit('.').next().unwrap_or(domain);
+    domain.split('.').all(is_label) && !last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_lower_cased() {
+        let email = Email::parse("Alice.O'Neil+x@Sub.Example.COM").unwrap();
+        assert_eq!((email.as_str(), email.domain()), ("alice.o'neil+x@sub.example.com", "sub.example.com"));
+    }
+
+    #[test]
+    fn anything_but_one_plain_address_is_none() {
+        let long_local = format!("{}@example.com", "a".repeat(65));
+        let long_domain = format!("a@{}.com", ["a"; 126].join("."));
+        for text in [
+            "",
+            "@",
+            "alice",
+            "alice@",
+            "@example.com",
+            "attacker@evil.com@company.com",
+            "a@evil@company",
+            "\"a@b\"@example.com",
+            "\"alice\"@example.com",
+            "alice(comment)@example.com",
+            "alice@example.com(comment)",
+            "Alice <alice@example.com>",
+            "alice@example.com, bob@example.com",
+            "alice@example.com;bob@example.com",
+            " alice@example.com",
+            "alice@example.com ",
+            "alice@example.com\n",
+            "alice\0@example.com",
+            "alice@example.com\0.evil.com",
+            "аlice@example.com",
+            "alice@exаmple.com",
+            ".alice@example.com",
+            "alice.@example.com",
+            "al..ice@example.com",
+            "alice@example..com",
+            "alice@.example.com",
+            "alice@example.com.",
+            "alice@-example.com",
+            "alice@exa_mple.com",
+            "alice@[192.0.2.7]",
+            "alice@192.0.2.7",
+            &long_local,
+            &long_domain,
+        ] {
+            assert_eq!(Email::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_address_is_parsed_again() {
+        assert_eq!(serde_json::from_str::<Email>(r#""A@b.c""#).unwrap(), Email("a@b.c".into()));
+        assert!(serde_json::from_str::<Email>(r#""a@b@c""#).is_err());
+    }
+
+    #[test]
+    fn groups_keep_their_order_and_drop_duplicates() {
+        let groups = Groups::new(["staff", "admins", "staff", "Staff"]);
+        let mut keys = ["staff", "admins", "Staff"].map(GroupKey::of);
+        keys.sort();
+        assert_eq!(groups.names(), ["staff", "admins", "Staff"].map(Arc::from));
+        assert_eq!(groups.keys(), keys);
+    }
+
+    #[test]
+    fn a_key_is_the_first_half_of_the_blake3_hash() {
+        assert_eq!(GroupKey::of(""), GroupKey(0xaf13_49b9_f5f9_a1a6_a040_4dea_36dc_c949));
     }
 }

@@ -88,11 +88,16 @@ pub struct Description {
 impl Policy {
     /// The policy of a route that its owner opened: everyone may pass. Not a default, and never the result of a defect.
     pub fn anyone() -> Self {
-        todo!()
+        Self::of_one_rule("access:public", PrincipalMatch::Anyone)
     }
 
     /// The policy of a route for everyone who is signed in.
     pub fn authenticated() -> Self {
-        todo!()
+        Self::of_one_rule("access:authenticated", PrincipalMatch::Authenticated)
+    }
+
+    fn of_one_rule(name: &str, principal: PrincipalMatch) -> Self {
+        let rule = Rule { name: name.into(), effect: Effect::Allow, request: RequestMatch::default(), principal };
+        Self { rules: Box::new([rule]) }
     }
 }

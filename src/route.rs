@@ -64,3 +64,20 @@ pub struct SessionLimits {
     /// Without a request.
     pub idle: Duration,
 }
+
+/// What holds where no annotation speaks: redirect to HTTPS, WebSocket forwarded, the process's own limits.
+impl Default for RouteSettings {
+    fn default() -> Self {
+        Self {
+            identity_headers: Box::default(),
+            ssl_redirect: true,
+            websocket: true,
+            allowed_origins: Box::default(),
+            connect_timeout: None,
+            request_timeout: None,
+            idle_timeout: None,
+            request_body_limit: None,
+            hsts: None,
+        }
+    }
+}

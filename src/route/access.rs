@@ -37,3 +37,23 @@ pub enum IdentityHeader {
     /// `X-Auth-Request-Preferred-Username`.
     PreferredUsername,
 }
+
+impl Access {
+    /// The access of a route that its owner opened.
+    pub fn open() -> Self {
+        Self::Open(Arc::new(Policy::anyone()))
+    }
+
+    /// Whether the owner opened the route.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
+    /// The rules that decide; none where the route is closed.
+    pub fn policy(&self) -> Option<&Arc<Policy>> {
+        match self {
+            Self::Open(policy) | Self::Guarded { policy, .. } => Some(policy),
+            Self::Closed(_) => None,
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Where a route goes: a Service port, with endpoints that change beside the routes.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -36,7 +37,9 @@ impl EndpointSet {
     }
 
     /// Replaces them.
-    pub fn store(&self, endpoints: Vec<SocketAddr>) {
+    pub fn store(&self, mut endpoints: Vec<SocketAddr>) {
+        endpoints.sort_unstable();
+        endpoints.dedup();
         self.0.store(Arc::new(endpoints));
     }
 }
@@ -44,5 +47,13 @@ impl EndpointSet {
 impl PartialEq for Backend {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key
+    }
+}
+
+impl Eq for Backend {}
+
+impl fmt::Display for BackendKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}:{}", self.namespace, self.service, self.port)
     }
 }

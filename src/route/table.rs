@@ -1,15 +1,21 @@
-//! The route table: host first, then path, in both readings.
+//! The route table: host first, then path, in both readings. What a lookup costs depends on the path, not on how many
+//! routes there are.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::host::Host;
-use crate::path::RequestPath;
-
 use super::Route;
+use crate::host::{Host, HostMatch};
+use crate::path::{PathMatch, PlainPath, RequestPath};
 
-/// All routes of a snapshot.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct RouteTable {}
+/// All routes of a snapshot. Two are equal when their routes are.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    routes: Box<[Arc<Route>]>,
+    exact: HashMap<Host, Bucket>,
+    wildcard: HashMap<Host, Bucket>,
+    any: Bucket,
+}
 
 /// What was found.
 #[derive(Clone, Copy, Debug)]
@@ -27,28 +33,123 @@ pub enum NotFound {
     Ambiguous,
 }
 
+/// The routes of one host.
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    exact: HashMap<PlainPath, Arc<Route>>,
+    prefix: HashMap<PlainPath, Arc<Route>>,
+    /// The length of the longest prefix: what is longer need not be looked up.
+    longest: usize,
+    default: Option<Arc<Route>>,
+    guarded: bool,
+}
+
 impl RouteTable {
     /// Builds the table. Routes come in order of age; the first of two with the same host and path wins.
     pub fn new(routes: impl IntoIterator<Item = Arc<Route>>) -> Self {
-        let _ = routes.into_iter().count();
-        todo!()
+        let mut routes: Vec<_> = routes.into_iter().collect();
+        routes.sort_by(|a, b| place(a).cmp(&place(b)));
+        routes.dedup_by(|younger, older| place(younger) == place(older));
+        let mut table = Self::default();
+        for route in &routes {
+            table.bucket_mut(&route.host).insert(Arc::clone(route));
+        }
+        table.routes = routes.into();
+        table
     }
 
     /// The route of a request: exact host, then wildcard, then any; no fall-through to another host bucket but to its
     /// default backend.
     pub fn find(&self, host: &Host, path: &RequestPath) -> Result<Found<'_>, NotFound> {
-        let _ = (host, path);
-        todo!()
+        let bucket = self.bucket(host);
+        let found = bucket.find(path.as_str());
+        if let Some(lenient) = path.lenient()
+            && !is_same(found, bucket.find(lenient))
+        {
+            return Err(NotFound::Ambiguous);
+        }
+        found.or(self.any.default.as_ref()).map(|route| Found { route }).ok_or(NotFound::Nothing)
     }
 
     /// Whether any route of the host (by any bucket that would serve it) is guarded or closed, so that the host is HTTPS.
     pub fn guards(&self, host: &Host) -> bool {
-        let _ = host;
-        todo!()
+        let bucket = self.bucket(host);
+        bucket.guarded || bucket.default.is_none() && self.any.default.as_ref().is_some_and(|route| is_guarded(route))
     }
 
-    /// All routes, in order of precedence.
+    /// All routes that can be found, in order of precedence.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
-        std::iter::empty()
+        self.routes.iter()
+    }
+
+    fn bucket(&self, host: &Host) -> &Bucket {
+        let wildcard = || host.suffix().and_then(|suffix| self.wildcard.get(suffix));
+        self.exact.get(host).or_else(wildcard).unwrap_or(&self.any)
+    }
+
+    fn bucket_mut(&mut self, host: &HostMatch) -> &mut Bucket {
+        match host {
+            HostMatch::Exact(host) => self.exact.entry(host.clone()).or_default(),
+            HostMatch::Wildcard(suffix) => self.wildcard.entry(suffix.clone()).or_default(),
+            HostMatch::Any => &mut self.any,
+        }
+    }
+}
+
+impl Bucket {
+    fn insert(&mut self, route: Arc<Route>) {
+        self.guarded |= is_guarded(&route);
+        match route.path.clone() {
+            Some(PathMatch::Exact(path)) => {
+                self.exact.insert(path, route);
+            }
+            Some(PathMatch::Prefix(path)) => {
+                self.longest = self.longest.max(path.as_str().len());
+                self.prefix.insert(path, route);
+            }
+            None => self.default = Some(route),
+        }
+    }
+
+    /// The exact path, else the longest prefix, else the default backend.
+    fn find(&self, path: &str) -> Option<&Arc<Route>> {
+        self.exact.get(path).or_else(|| self.find_prefix(path)).or(self.default.as_ref())
+    }
+
+    fn find_prefix(&self, path: &str) -> Option<&Arc<Route>> {
+        let mut prefix = path;
+        loop {
+            if prefix.len() <= self.longest
+                && let Some(route) = self.prefix.get(prefix)
+            {
+                return Some(route);
+            }
+            // The next shorter one, but none that is too long to be there.
+            let end = prefix.len().min(self.longest + 1);
+            prefix = &prefix[..prefix[..end].rfind('/')?];
+        }
+    }
+}
+
+/// Where a route is in the table, in order of precedence; a default backend goes last.
+fn place(route: &Route) -> (&HostMatch, bool, &Option<PathMatch>) {
+    (&route.host, route.path.is_none(), &route.path)
+}
+
+fn is_guarded(route: &Route) -> bool {
+    !route.access.is_open()
+}
+
+fn is_same(a: Option<&Arc<Route>>, b: Option<&Arc<Route>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+impl PartialEq for RouteTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.routes == other.routes
     }
 }
