@@ -78,6 +78,14 @@ impl Default for RouteSettings {
             idle_timeout: None,
             request_body_limit: None,
             hsts: None,
+            session: SessionLimits::default(),
         }
+    }
+}
+
+/// What holds where the class does not say: 12 hours, and 1 without a request.
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { lifetime: Duration::from_secs(12 * 60 * 60), idle: Duration::from_secs(60 * 60) }
     }
 }
