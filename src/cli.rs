@@ -1,5 +1,72 @@
-//! Part of the roof.
+//! The command line: what can be asked of the binary, and the exit code of each answer (0 done, 1 failed, 2 misused).
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Cluster, Laptop, Process};
+use crate::{api, dev, run};
+
+/// Identity-aware ingress controller for Kubernetes: sign-in, policy and proxy in one process.
+#[derive(Parser, Debug)]
+#[command(name = "portcullis", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve the Ingresses of a cluster
+    Run {
+        #[command(flatten)]
+        cluster: Cluster,
+        #[command(flatten)]
+        process: Process,
+    },
+    /// Serve a folder of YAML on this machine, with a demo identity provider to sign in at; no cluster needed
+    Dev {
+        #[command(flatten)]
+        laptop: Laptop,
+        #[command(flatten)]
+        process: Process,
+    },
+    /// Print the CustomResourceDefinitions, or write each to a file of a folder
+    Crds {
+        /// The folder to write to
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
+}
+
 /// Runs the command line.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run { cluster, process } => run::main(&cluster, &process),
+        Command::Dev { laptop, process } => dev::main(&laptop, &process),
+        Command::Crds { output } => crds(output.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn crds(output: Option<&Path>) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    for (name, yaml) in api::crd_files() {
+        match output {
+            Some(folder) => fs::write(folder.join(&name), yaml).with_context(|| format!("cannot write `{name}`"))?,
+            None => write!(stdout, "---\n{yaml}")?,
+        }
+    }
+    Ok(())
 }

@@ -1,1 +1,222 @@
-//! Part of the roof.
+//! The settings of one process: flags, each also an environment variable `PORTCULLIS_…`. What belongs to a class is in
+//! its `Portcullis` object, not here.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::audit::Sink;
+use crate::controller::world::ObjectName;
+
+/// What `run` and `dev` share.
+#[derive(Args, Clone, Debug)]
+pub struct Process {
+    /// Data threads [default: the cores this process may use]
+    #[arg(long, value_name = "N", env = "PORTCULLIS_WORKERS")]
+    pub workers: Option<NonZeroUsize>,
+    /// How log lines are written to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "PORTCULLIS_LOG")]
+    pub log: LogFormat,
+    /// Which log lines are written: `error`, `warn`, `info`, `debug`, or a `tracing` filter
+    #[arg(long, default_value = "info", env = "PORTCULLIS_LOG_LEVEL")]
+    pub log_level: String,
+    /// Where audit events go: `stdout`, or a file that is appended to
+    #[arg(long, value_name = "stdout|FILE", default_value = "stdout", value_parser = sink, env = "PORTCULLIS_AUDIT")]
+    pub audit: Sink,
+    /// The TLS Secret served to clients that send no server name, and for hosts without a certificate of their own
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_DEFAULT_CERTIFICATE")]
+    pub default_certificate: Option<ObjectName>,
+    /// How long people who are signed in go on while the session store cannot be reached
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, env = "PORTCULLIS_SESSION_STALENESS")]
+    pub session_staleness: Duration,
+}
+
+/// What `run` alone has.
+#[derive(Args, Clone, Debug)]
+pub struct Cluster {
+    /// Where plain HTTP is served, or `off`
+    #[arg(long, value_name = "ADDR|off", default_value = "[::]:8080", env = "PORTCULLIS_HTTP")]
+    pub http: Listen,
+    /// Where HTTPS is served, or `off`
+    #[arg(long, value_name = "ADDR|off", default_value = "[::]:8443", env = "PORTCULLIS_HTTPS")]
+    pub https: Listen,
+    /// Where health and metrics are served, or `off`
+    #[arg(long, value_name = "ADDR|off", default_value = "[::]:9090", env = "PORTCULLIS_ADMIN")]
+    pub admin: Listen,
+    /// The port by which browsers reach HTTPS
+    #[arg(long, value_name = "N", default_value_t = 443, env = "PORTCULLIS_PUBLIC_HTTPS_PORT")]
+    pub public_https_port: u16,
+    /// Where sessions rest: Secrets (of a namespace, else of the installation's), or the memory of this one process
+    #[arg(
+        long,
+        value_name = "secrets[:NAMESPACE]|memory",
+        default_value = "secrets",
+        env = "PORTCULLIS_SESSION_STORE"
+    )]
+    pub session_store: SessionStore,
+    /// The namespace of the installation: key ring, client secrets, CA bundles, Lease
+    #[arg(long, value_name = "NAMESPACE", default_value = "portcullis-system", env = "PORTCULLIS_NAMESPACE")]
+    pub namespace: String,
+    /// An address (IP or host name) that Ingresses get in their status; may be given several times
+    #[arg(long, value_name = "IP|HOST", value_delimiter = ',', env = "PORTCULLIS_PUBLISH_ADDRESS")]
+    pub publish_address: Vec<String>,
+    /// A namespace to watch; may be given several times [default: all]
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',', env = "PORTCULLIS_WATCH_NAMESPACE")]
+    pub watch_namespace: Vec<String>,
+    /// Serve Ingresses that name no class, too
+    #[arg(long, env = "PORTCULLIS_WATCH_INGRESS_WITHOUT_CLASS")]
+    pub watch_ingress_without_class: bool,
+    /// The controller string by which an IngressClass is ours
+    #[arg(long, value_name = "STRING", default_value = CONTROLLER, env = "PORTCULLIS_CONTROLLER")]
+    pub controller: String,
+}
+
+/// What `dev` alone has.
+#[derive(Args, Clone, Debug)]
+pub struct Laptop {
+    /// A folder of ordinary Kubernetes YAML, followed as it changes [default: a built-in demo]
+    pub folder: Option<PathBuf>,
+    /// Where plain HTTP is served, or `off`
+    #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:8080", env = "PORTCULLIS_HTTP")]
+    pub http: Listen,
+    /// Where HTTPS is served, or `off`
+    #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:8443", env = "PORTCULLIS_HTTPS")]
+    pub https: Listen,
+    /// Where health and metrics are served, or `off`
+    #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:9090", env = "PORTCULLIS_ADMIN")]
+    pub admin: Listen,
+}
+
+/// The controller string of an installation that sets none.
+pub const CONTROLLER: &str = "portcullis.dev/ingress-controller";
+
+/// An address to listen on, or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listen(pub Option<SocketAddr>);
+
+/// Where sessions rest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SessionStore {
+    /// In Secrets of a namespace; `None` is the installation's.
+    Secrets(Option<String>),
+    /// In this process.
+    Memory,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Process {
+    /// How many data threads to start.
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.workers.map_or_else(cores, NonZeroUsize::get)
+    }
+
+    /// Sends log lines to standard error, as asked for.
+    pub fn start_logging(&self) -> anyhow::Result<()> {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log_level)?;
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let started = match self.log {
+            LogFormat::Text => {
+                lines.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+            }
+            LogFormat::Json => lines.json().try_init(),
+        };
+        started.map_err(|error| anyhow::anyhow!("logging is started once: {error}"))
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|_| "give an address such as `127.0.0.1:8080` or `[::]:8080`, or `off`".into())
+    }
+}
+
+impl FromStr for SessionStore {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            None if text == "secrets" => Ok(Self::Secrets(None)),
+            Some(("secrets", namespace)) if !namespace.is_empty() => Ok(Self::Secrets(Some(namespace.to_owned()))),
+            _ => Err("give `secrets`, `secrets:NAMESPACE` or `memory`".into()),
+        }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape that clap asks for")]
+fn sink(text: &str) -> Result<Sink, Infallible> {
+    Ok(if text == "stdout" { Sink::Stdout } else { Sink::File(text.into()) })
+}
+
+fn object_name(text: &str) -> Result<ObjectName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        _ => Err("give it as `NAMESPACE/NAME`".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|_| "give a duration such as `10m` or `1h 30m`".to_owned())?;
+    Duration::try_from(parsed).map_err(|_| "a duration is not negative".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_an_address_or_off() {
+        assert_eq!("off".parse(), Ok(Listen(None)));
+        assert_eq!("[::]:8443".parse(), Ok(Listen(Some("[::]:8443".parse().unwrap()))));
+        assert!("8443".parse::<Listen>().unwrap_err().contains("`off`"));
+    }
+
+    #[test]
+    fn a_session_store_is_named_whole() {
+        assert_eq!("secrets".parse(), Ok(SessionStore::Secrets(None)));
+        assert_eq!("secrets:sessions".parse(), Ok(SessionStore::Secrets(Some("sessions".into()))));
+        assert_eq!("memory".parse(), Ok(SessionStore::Memory));
+        for wrong in ["", "secrets:", "disk", "memory:x", "redis"] {
+            assert!(wrong.parse::<SessionStore>().is_err(), "`{wrong}`");
+        }
+    }
+
+    #[test]
+    fn an_object_is_named_by_namespace_and_name() {
+        assert_eq!(object_name("tls/default"), Ok(ObjectName::new("tls", "default")));
+        for wrong in ["default", "/default", "tls/", "a/b/c"] {
+            assert!(object_name(wrong).is_err(), "`{wrong}`");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("-5s").is_err() && duration("soon").is_err());
+    }
+}

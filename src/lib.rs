@@ -37,3 +37,4 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod run;
+pub mod serve;

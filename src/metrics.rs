@@ -1,17 +1,217 @@
-//! What the process counts about itself, in the Prometheus text format: names without a host or path label.
+//! What the process counts about itself, in the OpenMetrics text format: no label without a bound, no host, no path.
 
-/// The registry and its families. Cheap to clone; recording never allocates or blocks.
-#[derive(Clone, Debug, Default)]
-pub struct Metrics {}
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// The registry and its families. Cheap to clone; recording never waits for a peer.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Families>);
+
+#[derive(Debug)]
+struct Families {
+    registry: Registry,
+    requests: Family<Answer, Counter>,
+    duration: Histogram,
+    sign_ins: Family<Named, Counter>,
+    refreshes: Family<Named, Counter>,
+    upstream_failures: Family<Named, Counter>,
+    connections: Gauge,
+    tunnels: Gauge,
+    handshake_failures: Counter,
+    panics: Counter,
+    generation: Gauge,
+    compile: Histogram,
+    routes: Family<Named, Gauge>,
+    findings: Family<Named, Gauge>,
+    watch_synced: Family<Named, Gauge>,
+    watch_restarts: Family<Named, Counter>,
+    leader: Gauge,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Answer {
+    reason: &'static str,
+    code: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Named {
+    name: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Metrics {
     /// A fresh set, all zero.
     pub fn new() -> Self {
-        Self::default()
+        let mut families = Families {
+            registry: Registry::with_prefix("portcullis"),
+            requests: Family::default(),
+            duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
+            sign_ins: Family::default(),
+            refreshes: Family::default(),
+            upstream_failures: Family::default(),
+            connections: Gauge::default(),
+            tunnels: Gauge::default(),
+            handshake_failures: Counter::default(),
+            panics: Counter::default(),
+            generation: Gauge::default(),
+            compile: Histogram::new(exponential_buckets(0.000_1, 4.0, 8)),
+            routes: Family::default(),
+            findings: Family::default(),
+            watch_synced: Family::default(),
+            watch_restarts: Family::default(),
+            leader: Gauge::default(),
+        };
+        families.register();
+        Self(Arc::new(families))
+    }
+
+    /// One answered request: why it was answered so, and how long it took until its end.
+    pub fn request(&self, reason: &'static str, code: u16, took: Duration) {
+        self.0.requests.get_or_create(&Answer { reason, code }).inc();
+        self.0.duration.observe(took.as_secs_f64());
+    }
+
+    /// One finished attempt to sign in; `result` is `success` or the name of an error.
+    pub fn sign_in(&self, result: &'static str) {
+        self.0.sign_ins.get_or_create(&Named { name: result }).inc();
+    }
+
+    /// One refresh of a session; `result` is `success`, `ended` or `later`.
+    pub fn refresh(&self, result: &'static str) {
+        self.0.refreshes.get_or_create(&Named { name: result }).inc();
+    }
+
+    /// One exchange that no upstream answered as it should, by the name of the error.
+    pub fn upstream_failure(&self, error: &'static str) {
+        self.0.upstream_failures.get_or_create(&Named { name: error }).inc();
+    }
+
+    /// A client connection opened (`true`) or closed.
+    pub fn connection(&self, opened: bool) {
+        step(&self.0.connections, opened);
+    }
+
+    /// A tunnel opened (`true`) or closed.
+    pub fn tunnel(&self, opened: bool) {
+        step(&self.0.tunnels, opened);
+    }
+
+    /// A TLS handshake that failed or took too long.
+    pub fn handshake_failure(&self) {
+        self.0.handshake_failures.inc();
+    }
+
+    /// A panic that was caught.
+    pub fn panic(&self) {
+        self.0.panics.inc();
+    }
+
+    /// A compile, how long it took, and the generation that is live after it.
+    pub fn compiled(&self, took: Duration, generation: u64) {
+        self.0.compile.observe(took.as_secs_f64());
+        self.0.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    /// How many routes there are of one access: `open`, `guarded`, `closed`.
+    pub fn routes(&self, access: &'static str, count: usize) {
+        set(&self.0.routes, access, count);
+    }
+
+    /// How many findings there are of one kind of object.
+    pub fn findings(&self, kind: &'static str, count: usize) {
+        set(&self.0.findings, kind, count);
+    }
+
+    /// Whether the watch of a kind has its list and is connected.
+    pub fn watch_synced(&self, kind: &'static str, synced: bool) {
+        set(&self.0.watch_synced, kind, usize::from(synced));
+    }
+
+    /// The watch of a kind had to begin again after an error.
+    pub fn watch_restart(&self, kind: &'static str) {
+        self.0.watch_restarts.get_or_create(&Named { name: kind }).inc();
+    }
+
+    /// Whether this replica writes statuses.
+    pub fn leader(&self, leads: bool) {
+        self.0.leader.set(i64::from(leads));
     }
 
     /// The exposition text.
     pub fn encode(&self) -> String {
-        todo!()
+        let mut out = String::new();
+        text::encode(&mut out, &self.0.registry).expect("a string takes everything");
+        out
+    }
+}
+
+impl Families {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("requests", "Requests answered, by reason and status", self.requests.clone());
+        registry.register("request_duration_seconds", "From head to the end of the response", self.duration.clone());
+        registry.register("sign_ins", "Attempts to sign in, by result", self.sign_ins.clone());
+        registry.register("session_refreshes", "Refreshes of sessions, by result", self.refreshes.clone());
+        registry.register("upstream_failures", "Exchanges that no upstream answered", self.upstream_failures.clone());
+        registry.register("client_connections", "Open client connections", self.connections.clone());
+        registry.register("tunnels", "Open tunnels", self.tunnels.clone());
+        registry.register("tls_handshake_failures", "Handshakes failed or too slow", self.handshake_failures.clone());
+        registry.register("panics", "Panics caught, each one failed request or connection", self.panics.clone());
+        registry.register("snapshot_generation", "Generation of the live snapshot", self.generation.clone());
+        registry.register("compile_duration_seconds", "World to snapshot", self.compile.clone());
+        registry.register("routes", "Routes of the live snapshot, by access", self.routes.clone());
+        registry.register("findings", "Findings of the last compile, by kind of object", self.findings.clone());
+        registry.register("watch_synced", "Whether the watch of a kind is up", self.watch_synced.clone());
+        registry.register("watch_restarts", "Watches begun again after an error", self.watch_restarts.clone());
+        registry.register("leader", "Whether this replica writes statuses", self.leader.clone());
+    }
+}
+
+fn step(gauge: &Gauge, up: bool) {
+    if up {
+        gauge.inc()
+    } else {
+        gauge.dec()
+    };
+}
+
+fn set(family: &Family<Named, Gauge>, name: &'static str, count: usize) {
+    family.get_or_create(&Named { name }).set(i64::try_from(count).unwrap_or(i64::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_in_the_exposition() {
+        let metrics = Metrics::new();
+        metrics.request("rule_allows", 200, Duration::from_millis(2));
+        metrics.clone().request("rule_allows", 200, Duration::from_millis(2));
+        metrics.connection(true);
+        metrics.compiled(Duration::from_millis(1), 3);
+        let text = metrics.encode();
+        for line in [
+            "portcullis_requests_total{reason=\"rule_allows\",code=\"200\"} 2",
+            "portcullis_request_duration_seconds_count 2",
+            "portcullis_client_connections 1",
+            "portcullis_snapshot_generation 3",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "`{line}` is not in\n{text}");
+        }
     }
 }

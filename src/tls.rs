@@ -73,15 +73,20 @@ impl CertStore {
         entries: impl IntoIterator<Item = (HostMatch, Arc<Certificate>)>,
         default: Option<Arc<Certificate>>,
     ) -> Self {
-        let mut store = Self { default, ..Self::default() };
+        Self { default, ..Self::default() }.with(entries)
+    }
+
+    /// The store with more entries; a host that it serves already keeps its certificate.
+    #[must_use]
+    pub fn with(mut self, entries: impl IntoIterator<Item = (HostMatch, Arc<Certificate>)>) -> Self {
         for (host, certificate) in entries {
             match host {
-                HostMatch::Exact(host) => store.exact.entry(host.as_str().into()).or_insert(certificate),
-                HostMatch::Wildcard(suffix) => store.wildcard.entry(suffix.as_str().into()).or_insert(certificate),
+                HostMatch::Exact(host) => self.exact.entry(host.as_str().into()).or_insert(certificate),
+                HostMatch::Wildcard(suffix) => self.wildcard.entry(suffix.as_str().into()).or_insert(certificate),
                 HostMatch::Any => continue,
             };
         }
-        store
+        self
     }
 
     /// The certificate for a server name, or for a client that sent none. Case is folded without allocation.

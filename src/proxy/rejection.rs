@@ -178,11 +178,15 @@ impl Rejection {
     pub fn notice(&self) -> Notice {
         let notice = Notice { reason: self.name, ..self.refusal.notice() };
         let (text, remedy) = match self.name {
-            "access_denied" => ("The sign-in was declined at the identity provider.", "Start again if that was a mistake."),
+            "access_denied" => {
+                ("The sign-in was declined at the identity provider.", "Start again if that was a mistake.")
+            }
             "attempt_expired" => ("The sign-in took longer than ten minutes.", "Start again."),
             "state_reused" | "code_refused" => ("This sign-in was finished before.", "Start again."),
             "email_domain" => ("Your account has no verified e-mail address that may sign in here.", notice.remedy),
-            "too_many_groups" => ("Your account is in more than 1,000 groups, more than can be weighed.", notice.remedy),
+            "too_many_groups" => {
+                ("Your account is in more than 1,000 groups, more than can be weighed.", notice.remedy)
+            }
             _ => return notice,
         };
         Notice { text, remedy, ..notice }
