@@ -1,0 +1,45 @@
+# Portcullis. `make` alone lists what can be made.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Serve three demo apps on this machine, with a demo identity provider: no cluster, no Redis
+	@scripts/needs base
+	@echo "building portcullis (the first time takes some minutes)" >&2
+	@cargo build --locked --quiet --profile demo
+	@target/demo/portcullis dev $(DIR)
+
+.PHONY: test
+test: test-fast test-e2e ## Run every test, on a real control plane too
+
+.PHONY: test-fast
+test-fast: lint ## Run the tests that need no control plane
+	@scripts/needs base
+	cargo test --locked --quiet
+
+.PHONY: test-e2e
+test-e2e: ## Run the tests on a real etcd and kube-apiserver, with a real provider and a real browser
+	@scripts/needs base e2e
+	scripts/e2e
+
+.PHONY: lint
+lint: ## Check formatting, lints, dependencies
+	@scripts/needs base deny
+	cargo fmt --check
+	cargo clippy --locked --quiet --all-targets -- -D warnings
+	scripts/deny
+
+.PHONY: bench
+bench: ## Compare CPU per request with nginx and HAProxy, side by side in one run
+	@scripts/needs base bench
+	bench/run
+
+.PHONY: crds
+crds: ## Write crds/ from the code
+	cargo run --locked --quiet -- crds --output crds
