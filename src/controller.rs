@@ -1,8 +1,217 @@
 //! The control plane: watches, compiles, publishes, reports.
+//!
+//! One task owns the world. The first change after quiet compiles at once, a burst is held off. Nothing is compiled, and
+//! nobody is told of a snapshot, before every watch had its first list.
 
 pub mod compile;
+pub mod complaint;
 mod endpoints;
+pub mod folder;
 pub mod report;
 pub mod world;
 
 pub use endpoints::Guard;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::snapshot::Publisher;
+use compile::{Compiled, Defaults, compile};
+use complaint::{Complaint, Pages};
+use folder::Folder;
+use report::{Report, Severity};
+use world::{Change, Effect, Keeper, World};
+
+/// Without a change for this long, a burst is over, and the next change compiles at once.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// No change waits longer than this for its compile.
+const HOLD: Duration = Duration::from_millis(500);
+
+/// Batches that wait for the owner of the world; a source that is faster waits itself.
+const QUEUE: usize = 64;
+
+/// Where the objects come from.
+pub enum Source {
+    /// A folder of YAML.
+    Folder(Folder),
+}
+
+/// The control plane, ready to run.
+pub struct Controller {
+    /// Where the objects come from.
+    pub source: Source,
+    /// Who makes snapshots live.
+    pub publisher: Publisher,
+    /// What the process decides.
+    pub defaults: Defaults,
+    /// Addresses of this process, to which no endpoint may lead.
+    pub own_addresses: Box<[IpAddr]>,
+}
+
+/// What is live, and what there is to say about it.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The generation of the snapshot that the data plane reads.
+    pub generation: u64,
+    /// What compile found.
+    pub report: Arc<Report>,
+    /// The same for people, with what is wrong with files; sorted.
+    pub complaints: Arc<[Complaint]>,
+    /// The objects that were compiled, with their live status.
+    pub world: Arc<World>,
+}
+
+/// What a source sends: changes that belong together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    changes: Vec<Change>,
+    /// Whether a watch has now sent its first list.
+    first_list: bool,
+    /// Where the objects are written, where that changed.
+    pages: Option<Arc<Pages>>,
+}
+
+impl Controller {
+    /// Runs until dropped, and tells `live` of every compile, after its snapshot is published. `None` there means that
+    /// nothing is live yet: the process is not ready.
+    pub async fn run(self, live: watch::Sender<Option<Arc<Live>>>) {
+        let (sender, mut batches) = mpsc::channel(QUEUE);
+        let mut tasks = JoinSet::new();
+        let awaited = self.source.start(&mut tasks, sender);
+        let guard = Guard { loopback_allowed: self.defaults.dev, own: self.own_addresses };
+        let mut owner = Owner {
+            keeper: Keeper::new(guard),
+            publisher: self.publisher,
+            defaults: self.defaults,
+            pages: Arc::default(),
+            live,
+            awaited,
+            due: Effect::Nothing,
+        };
+        let mut busy_until = Instant::now();
+        while let Some(batch) = batches.recv().await {
+            owner.take(batch);
+            if Instant::now() < busy_until {
+                owner.take_burst(&mut batches).await;
+            }
+            while let Ok(batch) = batches.try_recv() {
+                owner.take(batch);
+            }
+            owner.act();
+            busy_until = Instant::now() + IDLE;
+        }
+    }
+}
+
+impl Source {
+    /// Starts the watches; gives how many first lists to await.
+    fn start(self, tasks: &mut JoinSet<()>, batches: mpsc::Sender<Batch>) -> usize {
+        match self {
+            Self::Folder(folder) => {
+                tasks.spawn(folder.follow(batches));
+                1
+            }
+        }
+    }
+}
+
+/// The one task that owns the world.
+struct Owner {
+    keeper: Keeper,
+    publisher: Publisher,
+    defaults: Defaults,
+    pages: Arc<Pages>,
+    live: watch::Sender<Option<Arc<Live>>>,
+    /// First lists that have not come yet.
+    awaited: usize,
+    /// What the changes since the last act ask for.
+    due: Effect,
+}
+
+impl Owner {
+    fn take(&mut self, batch: Batch) {
+        for change in batch.changes {
+            self.due = self.keeper.apply(change).max(self.due);
+        }
+        if batch.first_list {
+            self.awaited -= 1;
+            self.due = Effect::Compile;
+        }
+        if let Some(pages) = batch.pages {
+            self.pages = pages;
+            self.due = Effect::Compile;
+        }
+    }
+
+    /// Takes what follows until nothing comes for [`IDLE`], for [`HOLD`] at most.
+    async fn take_burst(&mut self, batches: &mut mpsc::Receiver<Batch>) {
+        let end = Instant::now() + HOLD;
+        while let Ok(Some(batch)) = timeout_at(end.min(Instant::now() + IDLE), batches.recv()).await {
+            self.take(batch);
+        }
+    }
+
+    fn act(&mut self) {
+        if self.awaited > 0 {
+            return;
+        }
+        match std::mem::replace(&mut self.due, Effect::Nothing) {
+            Effect::Nothing => {}
+            Effect::Status => self.renew_world(),
+            Effect::Compile => self.compile(),
+        }
+    }
+
+    /// Passes on live statuses that somebody has written; nothing was compiled.
+    fn renew_world(&mut self) {
+        let former = self.live.borrow().clone();
+        if let Some(former) = former {
+            let world = Arc::clone(self.keeper.world());
+            self.live.send_replace(Some(Arc::new(Live { world, ..Live::clone(&former) })));
+        }
+    }
+
+    fn compile(&mut self) {
+        let Compiled { snapshot, mut report } = compile(self.keeper.world(), &self.defaults);
+        report.findings.extend(self.keeper.world().slice_findings.values().flatten().cloned());
+        report.findings.sort();
+        let routes = snapshot.routes.iter().count();
+        let (generation, new) = self.publisher.publish(snapshot);
+        self.keeper.prune();
+        let complaints = self.pages.complaints(&report.findings);
+        if new {
+            tracing::info!(generation, routes, findings = report.findings.len(), "published");
+        }
+        self.say_what_changed(&complaints);
+        let world = Arc::clone(self.keeper.world());
+        self.live.send_replace(Some(Arc::new(Live {
+            generation,
+            report: Arc::new(report),
+            complaints: complaints.into(),
+            world,
+        })));
+    }
+
+    /// One log line for each complaint that is new or gone.
+    fn say_what_changed(&self, complaints: &[Complaint]) {
+        let live = self.live.borrow();
+        let former = live.as_ref().map_or(&[][..], |live| &live.complaints);
+        for complaint in complaints.iter().filter(|complaint| former.binary_search(complaint).is_err()) {
+            let Complaint { place, severity, subject, message, remedy } = complaint;
+            let place = place.as_ref().map(tracing::field::display);
+            match severity {
+                Severity::Error => tracing::error!(place, subject, message, remedy, "finding"),
+                Severity::Warning => tracing::warn!(place, subject, message, remedy, "finding"),
+            }
+        }
+        for complaint in former.iter().filter(|complaint| complaints.binary_search(complaint).is_err()) {
+            tracing::info!(subject = complaint.subject, message = complaint.message, "finding resolved");
+        }
+    }
+}
