@@ -1,14 +1,18 @@
 //! Sealed records: XAES-256-GCM (C2SP) under a ring of keys, bound to purpose and place.
 //!
 //! Blob v1: `0x01 ‖ kid(1) ‖ commitment(16) ‖ nonce(24) ‖ ciphertext ‖ tag(16)`; AAD = length-prefixed
-//! (purpose, cluster id, store key or host, kid).
+//! (domain, purpose, cluster id, store key or host, kid). The ring also keys the MAC of cookies and the names of records.
 
+mod form;
 mod ring;
 mod secret;
 mod xaes;
 
 pub use ring::{KeyRing, RingError};
 pub use secret::load_or_create;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
 
 /// What a record is for; a record sealed for one purpose never opens for another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,3 +27,10 @@ pub enum Purpose {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the record does not open")]
 pub struct DoesNotOpen;
+
+/// `N` bytes of the operating system's randomness: the one home of keys, nonces and handles.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes).expect("an operating system without randomness runs nothing of ours");
+    bytes
+}

@@ -1,18 +1,28 @@
 //! Sessions: a signed-in browser. The cookie is an opaque [`Ticket`], the record rests sealed in a store, and a bounded
 //! cache in the process answers requests without the store.
 
+mod cache;
+pub mod contract;
 mod cookie;
+mod flight;
+mod headers;
+mod login;
 mod memory;
 mod model;
+mod record;
+mod refresh;
 mod secrets;
 mod service;
 mod store;
 mod ticket;
 
-pub use cookie::{COOKIE_NAME, clear_session_cookie, session_cookie};
+pub use cookie::{COOKIE_NAME, clear_session_cookie, session_cookie, upstream_cookies};
+pub use headers::IdentityHeaders;
+pub use login::{MAX_LOGINS, OpenLogin, clear_login_cookie, crowded_out_logins, login_cookie, open_login_cookies};
 pub use memory::MemoryStore;
 pub use model::{Lifetimes, NewSession, Session, Tokens};
+pub use refresh::{Refresh, Renewed};
 pub use secrets::SecretStore;
-pub use service::{Lookup, Sessions};
-pub use store::{Store, StoreError, StoredRecord, Version};
+pub use service::{Begun, Lookup, Sessions, sweep_regularly};
+pub use store::{Change, Changes, RecordKey, Store, StoreError, StoredRecord, Version};
 pub use ticket::{Ticket, TicketState};

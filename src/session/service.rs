@@ -1,8 +1,34 @@
 //! Sessions as the proxy uses them: the cache in front, the store behind, store calls on the control runtime.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use super::{NewSession, Session, StoreError, Ticket};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::clock::Clock;
+use crate::host::Host;
+use crate::seal::{self, KeyRing};
+
+use super::cache::{Cache, Cached};
+use super::flight::Flights;
+use super::model::signed;
+use super::record::{self, Content};
+use super::{
+    Change, Changes, NewSession, RecordKey, Session, Store, StoreError, StoredRecord, Ticket, TicketState,
+    session_cookie,
+};
+
+/// How many sessions are held open, beside those in use.
+const CAPACITY: usize = 50_000;
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Between attempts to remove an ended session from a store out of reach.
+const REMOVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a ticket led to without the store.
 #[derive(Clone, Debug)]
@@ -15,32 +41,245 @@ pub enum Lookup {
     Unknown,
 }
 
+/// A session that has just begun.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// The session.
+    pub session: Arc<Session>,
+    /// What the browser gets, see [`Sessions::cookie`].
+    pub ticket: Ticket,
+}
+
 /// The handle. Cheap to clone.
 #[derive(Clone)]
-pub struct Sessions {}
+pub struct Sessions(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) ring: KeyRing,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) cache: Cache,
+    pub(super) clock: Clock,
+    pub(super) control: Handle,
+    pub(super) refreshes: Flights<Option<Arc<Session>>>,
+    loads: Flights<Result<Option<Arc<Session>>, StoreError>>,
+    staleness: Duration,
+    _tasks: DropGuard,
+}
 
 impl Sessions {
-    /// Looks a ticket up in the cache: no I/O, no cryptography.
+    /// Sessions in `store`. Its calls, and what follows its changes, run on `control`; the last clone ends them. What
+    /// the store said goes on to be believed for `staleness` after it was last heard.
+    pub fn new(ring: KeyRing, store: Arc<dyn Store>, clock: Clock, control: Handle, staleness: Duration) -> Self {
+        let stop = CancellationToken::new();
+        let changes = store.changes();
+        let cache = Cache::new(CAPACITY);
+        if changes.is_some() {
+            cache.believe(Timestamp::MIN);
+            cache.doubt();
+        }
+        let inner = Arc::new(Inner {
+            ring,
+            store,
+            cache,
+            clock,
+            control,
+            refreshes: Flights::new(),
+            loads: Flights::new(),
+            staleness,
+            _tasks: stop.clone().drop_guard(),
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.control.spawn(stop.clone().run_until_cancelled_owned(tidy(Weak::clone(&weak))));
+        if let Some(changes) = changes {
+            inner.control.spawn(stop.run_until_cancelled_owned(follow(weak, changes)));
+        }
+        Self(inner)
+    }
+
+    /// The keys, for login cookies.
+    pub fn ring(&self) -> &KeyRing {
+        &self.0.ring
+    }
+
+    /// What the values of a request's `Cookie` fields say for a host.
+    pub fn ticket<'a>(&self, host: &Host, lines: impl IntoIterator<Item = &'a [u8]>) -> TicketState {
+        TicketState::find(&self.0.ring, host, lines)
+    }
+
+    /// Looks a ticket up in the cache: one keyed hash, no I/O, no allocation.
     pub fn lookup(&self, ticket: &Ticket) -> Lookup {
-        let _ = ticket;
-        todo!()
+        let now = self.0.clock.now();
+        match self.0.cache.find(self.0.key(ticket), now) {
+            Cached::Live(session) if session.is_over(ticket, now) => Lookup::Gone,
+            Cached::Live(session) => Lookup::Live(session),
+            Cached::Gone => Lookup::Gone,
+            Cached::Unknown => Lookup::Unknown,
+        }
     }
 
-    /// Reads and opens the record from the store.
+    /// Reads and opens the record from the store; many who ask at once cost one call.
     pub async fn load(&self, ticket: &Ticket) -> Result<Option<Arc<Session>>, StoreError> {
-        let _ = ticket;
-        todo!()
+        let key = self.0.key(ticket);
+        let flight = self.0.loads.join(&self.0.control, key, || {
+            let inner = Arc::clone(&self.0);
+            async move { inner.fetch(key).await }
+        });
+        let loaded = flight.await.unwrap_or_else(|_| Err(no_runtime()))?;
+        Ok(loaded.filter(|session| !session.is_over(ticket, self.0.clock.now())))
     }
 
-    /// Stores a new session; gives the ticket for its cookie.
-    pub async fn begin(&self, new: NewSession) -> Result<Ticket, StoreError> {
-        let _ = new;
-        todo!()
+    /// Stores a new session and opens it here.
+    pub async fn begin(&self, new: NewSession) -> Result<Begun, StoreError> {
+        let inner = Arc::clone(&self.0);
+        let begun = self.0.control.spawn(async move { inner.begin(new).await });
+        begun.await.unwrap_or_else(|_| Err(no_runtime()))
     }
 
-    /// Ends a session here at once and in the store.
+    /// Ends a session here at once and in the store. An error says that the store still has it; it is removed there as
+    /// soon as that can be done.
     pub async fn end(&self, ticket: &Ticket) -> Result<(), StoreError> {
-        let _ = ticket;
-        todo!()
+        let (answer, first) = oneshot::channel();
+        let inner = Arc::clone(&self.0);
+        let key = self.0.key(ticket);
+        let expires = self.0.cache.peek(key).map(|session| session.expires);
+        self.0.cache.end(key, self.0.clock.now());
+        self.0.control.spawn(async move { inner.remove(key, expires, answer).await });
+        first.await.unwrap_or_else(|_| Err(no_runtime()))
     }
+
+    /// The `Set-Cookie` value that gives a browser its ticket.
+    pub fn cookie(&self, session: &Session, ticket: &Ticket) -> String {
+        let left = session.expires.duration_since(self.0.clock.now());
+        session_cookie(&self.0.ring, &session.of.host, ticket, Duration::try_from(left).unwrap_or_default())
+    }
+
+    /// The `Set-Cookie` value that keeps a session from idling out, where the ticket is old enough to need it.
+    pub fn renewal(&self, session: &Session, ticket: &Ticket) -> Option<String> {
+        let now = self.0.clock.now();
+        session.renews(ticket, now).then(|| self.cookie(session, &Ticket::new(*ticket.handle(), now)))
+    }
+
+    /// Waits until the session has ended: signed out, revoked or expired. What lives by it, a tunnel, ends then.
+    pub async fn ended(&self, session: &Session) {
+        let left = Duration::try_from(session.expires.duration_since(self.0.clock.now())).unwrap_or_default();
+        let _ = tokio::time::timeout(left, session.life.ended.cancelled()).await;
+    }
+}
+
+impl Inner {
+    fn key(&self, ticket: &Ticket) -> RecordKey {
+        RecordKey(self.ring.store_key(ticket.handle()))
+    }
+
+    async fn begin(&self, new: NewSession) -> Result<Begun, StoreError> {
+        let now = self.clock.now();
+        let ticket = Ticket::new(seal::random(), now);
+        let key = self.key(&ticket);
+        let expires = now.checked_add(signed(new.lifetimes.absolute)).unwrap_or(Timestamp::MAX);
+        let content = Content { of: new, issued: now, expires };
+        let version = self.store.create(key, record::seal(&self.ring, key, &content), expires).await?;
+        let session = self.cache.put(Session::open(key, version, content)).ok_or(StoreError::Conflict)?;
+        Ok(Begun { session, ticket })
+    }
+
+    /// The session of a key as the store has it now.
+    pub(super) async fn fetch(&self, key: RecordKey) -> Result<Option<Arc<Session>>, StoreError> {
+        let Some(record) = self.store.read(key).await? else {
+            self.cache.end(key, self.clock.now());
+            return Ok(None);
+        };
+        Ok(self.take(key, &record))
+    }
+
+    /// Takes a record of the store into the cache. One that does not open is nobody's session.
+    fn take(&self, key: RecordKey, record: &StoredRecord) -> Option<Arc<Session>> {
+        if let Some(there) = self.cache.peek(key)
+            && there.version >= record.version
+        {
+            return Some(there);
+        }
+        let now = self.clock.now();
+        match record::open(&self.ring, key, &record.sealed) {
+            Ok(content) if content.expires > now => self.cache.put(Session::open(key, record.version, content)),
+            Ok(_) => {
+                self.cache.end(key, now);
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%key, %error, "a stored session is refused; whoever has it is asked to sign in");
+                self.cache.end_with(key, record.version, now);
+                None
+            }
+        }
+    }
+
+    fn apply(&self, change: Change) {
+        let now = self.clock.now();
+        match change {
+            Change::Reset { records, version } => {
+                self.cache.begin_reset();
+                let present: HashSet<_> = records.iter().map(|(key, _)| *key).collect();
+                for (key, record) in &records {
+                    self.take(*key, record);
+                }
+                self.cache.keep_only(|key| present.contains(&key), version, now);
+            }
+            Change::Put(key, record) => drop(self.take(key, &record)),
+            Change::Removed(key) => self.cache.end(key, now),
+            Change::Current => self.cache.believe(now.checked_add(signed(self.staleness)).unwrap_or(Timestamp::MAX)),
+            Change::Lost(reason) => {
+                tracing::warn!(%reason, "the session store is out of sight");
+                self.cache.doubt();
+            }
+        }
+    }
+
+    /// Removes a record, telling the first answer; tries again until the session's own end, keeping it ended here.
+    async fn remove(
+        &self,
+        key: RecordKey,
+        expires: Option<Timestamp>,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+    ) {
+        let mut removed = self.store.remove(key).await;
+        // Whoever asked may have gone.
+        let _ = answer.send(removed.clone());
+        while removed.is_err() && expires > Some(self.clock.now()) {
+            tokio::time::sleep(REMOVE_AGAIN).await;
+            self.cache.end(key, self.clock.now());
+            removed = self.store.remove(key).await;
+        }
+    }
+}
+
+/// Follows what others do to the store.
+async fn follow(sessions: Weak<Inner>, mut changes: Changes) {
+    while let Some(change) = changes.next().await {
+        let Some(sessions) = sessions.upgrade() else { return };
+        sessions.apply(change);
+    }
+}
+
+async fn tidy(sessions: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        let Some(sessions) = sessions.upgrade() else { return };
+        sessions.cache.tidy(sessions.clock.now());
+    }
+}
+
+/// Removes expired records from a store, for ever; in a cluster under the leader alone.
+pub async fn sweep_regularly(store: Arc<dyn Store>, clock: Clock) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        match store.sweep(clock.now()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "expired sessions are removed from the store"),
+            Err(error) => tracing::warn!(%error, "expired sessions stay in the store for now"),
+        }
+    }
+}
+
+fn no_runtime() -> StoreError {
+    StoreError::Unreachable("the process is ending".to_owned())
 }

@@ -1,13 +1,20 @@
-//! What every session store promises; one contract test runs against each.
+//! What every session store promises; one contract runs against each.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use data_encoding::{BASE32_NOPAD, Encoding};
+use futures_util::Stream;
 use jiff::Timestamp;
 
-/// A version of a stored record, for compare-and-set.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Version(pub String);
+/// What stands in a store for a session: a keyed hash of its handle.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey(pub [u8; 32]);
+
+/// A version of a stored record, for compare-and-set; of two of one record, the greater is the newer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Version(pub u64);
 
 /// A sealed record as it rests.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,16 +23,19 @@ pub struct StoredRecord {
     pub sealed: Vec<u8>,
     /// Its version.
     pub version: Version,
-    /// After which it may be collected.
+    /// After which it may be collected; a store may round it up to the hour.
     pub expires: Timestamp,
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// It could not be reached or did not answer in time.
     #[error("the session store is unreachable: {0}")]
     Unreachable(String),
+    /// It answered that it will not.
+    #[error("the session store refused: {0}")]
+    Refused(String),
     /// The record changed meanwhile.
     #[error("the record changed meanwhile")]
     Conflict,
@@ -34,25 +44,76 @@ pub enum StoreError {
     Full,
 }
 
+/// What a store tells of what others did to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Everything there is, as of `version`: what is not among it is gone, unless it is newer.
+    Reset {
+        /// All records.
+        records: Vec<(RecordKey, StoredRecord)>,
+        /// When, in versions.
+        version: Version,
+    },
+    /// A record is new or replaced.
+    Put(RecordKey, StoredRecord),
+    /// A record is gone.
+    Removed(RecordKey),
+    /// Nothing is missing up to now.
+    Current,
+    /// From now on changes may be missed, until the next [`Change::Current`].
+    Lost(String),
+}
+
 /// A future of a store's answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// A session store: sealed blobs by key, with compare-and-set.
+/// Changes as they happen; the stream never ends by itself.
+pub type Changes = Pin<Box<dyn Stream<Item = Change> + Send>>;
+
+/// A session store: sealed blobs by key, with compare-and-set. Every answer comes within five seconds or so.
 pub trait Store: Send + Sync {
     /// The record under `key`.
-    fn read<'a>(&'a self, key: &'a str) -> Answer<'a, Option<StoredRecord>>;
+    fn read(&self, key: RecordKey) -> Answer<'_, Option<StoredRecord>>;
     /// Stores a new record; `Conflict` where the key is taken.
-    fn create<'a>(&'a self, key: &'a str, sealed: Vec<u8>, expires: Timestamp) -> Answer<'a, Version>;
+    fn create(&self, key: RecordKey, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version>;
     /// Replaces a record whose version is `version`, else `Conflict`.
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        version: &'a Version,
-        sealed: Vec<u8>,
-        expires: Timestamp,
-    ) -> Answer<'a, Version>;
+    fn replace(&self, key: RecordKey, version: Version, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version>;
     /// Removes a record; an absent one is no error.
-    fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, ()>;
-    /// Removes records that expired before `now`; gives how many.
+    fn remove(&self, key: RecordKey) -> Answer<'_, ()>;
+    /// Removes records that expired before `now`, a batch at most; gives how many.
     fn sweep(&self, now: Timestamp) -> Answer<'_, usize>;
+    /// What others do to the store; `None` where there are no others.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
+}
+
+impl RecordKey {
+    /// Parses what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        base32().decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
+    }
+}
+
+/// Lower-case base32 without padding, 52 characters.
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base32().encode(&self.0))
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordKey({self})")
+    }
+}
+
+/// The alphabet of RFC 4648 section 6 in lower case, as names of Kubernetes objects are.
+fn base32() -> &'static Encoding {
+    static LOWER: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
+        let mut lower = BASE32_NOPAD.specification();
+        lower.symbols.make_ascii_lowercase();
+        lower.encoding().expect("the standard alphabet in lower case")
+    });
+    &LOWER
 }

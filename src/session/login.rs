@@ -1,0 +1,100 @@
+//! Login cookies: one sealed login attempt each, so that a stranger's request stores nothing with us. What an attempt
+//! is, is the business of `oidc`; here it is bytes with an age.
+
+use std::time::Duration;
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use jiff::Timestamp;
+
+use crate::host::Host;
+use crate::seal::{self, KeyRing, Purpose};
+use crate::secret::Secret;
+
+use super::cookie::{COOKIE_NAME, pairs, set_cookie};
+
+/// How many login attempts a browser may have open at once.
+pub const MAX_LOGINS: usize = 5;
+
+const LASTS: Duration = Duration::from_secs(600);
+const SECONDS: usize = 8;
+
+/// A login attempt that a browser brought back.
+#[derive(Debug)]
+pub struct OpenLogin {
+    /// Eight hex digits that name its cookie.
+    pub id: String,
+    /// When it began.
+    pub begun: Timestamp,
+    /// What [`login_cookie`] was given.
+    pub attempt: Secret<Vec<u8>>,
+}
+
+/// The `Set-Cookie` value that holds a login attempt for ten minutes, under a name of its own.
+pub fn login_cookie(ring: &KeyRing, host: &Host, attempt: &[u8], now: Timestamp) -> String {
+    let id = HEXLOWER.encode(&seal::random::<4>());
+    let plain = Secret::new([&now.as_second().to_be_bytes(), attempt].concat());
+    let sealed = ring.seal(Purpose::Login, &place(host, &id), plain.expose());
+    set_cookie(&name(&id), &BASE64URL_NOPAD.encode(&sealed), LASTS)
+}
+
+/// The login attempts in the values of a request's `Cookie` fields, oldest first; what does not open, or began more
+/// than ten minutes ago, is none.
+pub fn open_login_cookies<'a>(
+    ring: &KeyRing,
+    host: &Host,
+    lines: impl IntoIterator<Item = &'a [u8]>,
+    now: Timestamp,
+) -> Vec<OpenLogin> {
+    let mut logins: Vec<_> = login_pairs(lines)
+        .filter_map(|(id, value)| open(ring, host, id, value))
+        .filter(|login| now.duration_since(login.begun).unsigned_abs() <= LASTS)
+        .collect();
+    logins.sort_by_key(|login| login.begun);
+    logins
+}
+
+/// The `Set-Cookie` values that make room for one more login attempt: they take away what no longer opens, and the
+/// oldest beyond [`MAX_LOGINS`].
+pub fn crowded_out_logins<'a>(
+    ring: &KeyRing,
+    host: &Host,
+    lines: impl IntoIterator<Item = &'a [u8]> + Clone,
+    now: Timestamp,
+) -> Vec<String> {
+    let open = open_login_cookies(ring, host, lines.clone(), now);
+    let kept = &open[(open.len() + 1).saturating_sub(MAX_LOGINS)..];
+    let crowded = login_pairs(lines).filter(|(id, _)| kept.iter().all(|login| login.id != *id));
+    crowded.map(|(id, _)| clear_login_cookie(id)).collect()
+}
+
+/// The `Set-Cookie` value that takes a login attempt away.
+pub fn clear_login_cookie(id: &str) -> String {
+    set_cookie(&name(id), "", Duration::ZERO)
+}
+
+fn open(ring: &KeyRing, host: &Host, id: &str, value: &[u8]) -> Option<OpenLogin> {
+    let sealed = BASE64URL_NOPAD.decode(value).ok()?;
+    let plain = ring.open(Purpose::Login, &place(host, id), &sealed).ok()?;
+    let (seconds, attempt) = plain.expose().split_first_chunk::<SECONDS>()?;
+    let begun = Timestamp::from_second(i64::from_be_bytes(*seconds)).ok()?;
+    Some(OpenLogin { id: id.to_owned(), begun, attempt: Secret::new(attempt.to_vec()) })
+}
+
+/// Id and value of each cookie that is named as a login attempt.
+fn login_pairs<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    lines.into_iter().flat_map(pairs).filter_map(|pair| {
+        let rest = pair.strip_prefix(COOKIE_NAME.as_bytes())?.strip_prefix(b"-login-")?;
+        let (id, value) = rest.split_at_checked(8)?;
+        let id = str::from_utf8(id).ok().filter(|id| id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))?;
+        Some((id, value.strip_prefix(b"=")?))
+    })
+}
+
+fn name(id: &str) -> String {
+    format!("{COOKIE_NAME}-login-{id}")
+}
+
+/// The place of the sealed attempt: host and id, so that it opens under its own name alone.
+fn place(host: &Host, id: &str) -> String {
+    format!("{host}/{id}")
+}

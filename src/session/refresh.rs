@@ -1,0 +1,137 @@
+//! Refreshing: one refresher at a time for a session, on the newest record, stored by compare-and-set. A provider or a
+//! store that does not answer ends nothing; the session goes on and it is tried again later.
+//!
+//! The record is read before the provider is asked, so that a store out of reach costs no rotated token.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::identity::Principal;
+
+use super::record::{self, Content};
+use super::service::Inner;
+use super::{NewSession, Session, Sessions, StoreError, Tokens};
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_secs(30);
+/// For the provider's answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a provider answered to a refresh.
+#[derive(Debug)]
+pub enum Refresh {
+    /// The session goes on with this.
+    Renewed(Box<Renewed>),
+    /// The provider ended it; why.
+    Ended(String),
+    /// It did not answer, or not now; why.
+    Later(String),
+}
+
+/// What a refresh renewed, whole: what did not change is what the session had.
+#[derive(Debug)]
+pub struct Renewed {
+    /// Who it is, which must be the person it was.
+    pub principal: Principal,
+    /// The tokens from now on.
+    pub tokens: Tokens,
+}
+
+impl Sessions {
+    /// The session to go on with where [`Session::refresh_due`] says it is time, `None` where it has ended. `refresh`
+    /// asks the provider, on the control runtime; of many callers one calls it. While the access token lasts nobody
+    /// waits for the answer.
+    pub async fn refreshed<F, A>(&self, session: &Arc<Session>, refresh: F) -> Option<Arc<Session>>
+    where
+        F: FnOnce(Arc<Session>) -> A + Send + 'static,
+        A: Future<Output = Refresh> + Send + 'static,
+    {
+        let inner = &self.0;
+        let flight = inner.refreshes.join(&inner.control, session.key, || {
+            let (inner, session) = (Arc::clone(inner), Arc::clone(session));
+            async move { inner.refresh(session, refresh).await }
+        });
+        let lasts = session.of.tokens.access_expires.is_some_and(|end| end > inner.clock.now());
+        if lasts {
+            return Some(Arc::clone(session));
+        }
+        flight.await.unwrap_or_else(|_| Some(Arc::clone(session)))
+    }
+}
+
+impl Inner {
+    async fn refresh<F, A>(&self, seen: Arc<Session>, refresh: F) -> Option<Arc<Session>>
+    where
+        F: FnOnce(Arc<Session>) -> A,
+        A: Future<Output = Refresh>,
+    {
+        if seen.life.ended.is_cancelled() {
+            return None;
+        }
+        // Whoever comes late finds that it has been done.
+        let newest = self.cache.peek(seen.key).unwrap_or(seen);
+        let now = self.clock.now();
+        if !newest.refresh_due(now) {
+            return Some(newest);
+        }
+        newest.life.rest(now, PAUSE);
+        let session = match self.fetch(newest.key).await {
+            Ok(stored) => stored?,
+            Err(error) => return later(newest, &error),
+        };
+        if session.life.unsaved.load(Ordering::Relaxed) {
+            return self.save(&session, session.content()).await;
+        }
+        if !session.access_ends_soon(now) {
+            return Some(session);
+        }
+        let answer = tokio::time::timeout(DEADLINE, refresh(Arc::clone(&session))).await;
+        match answer.unwrap_or_else(|_| Refresh::Later("no answer in time".to_owned())) {
+            Refresh::Renewed(renewed) if renewed.principal.identity == session.of.principal.identity => {
+                let of = NewSession { principal: renewed.principal, tokens: renewed.tokens, ..session.of.clone() };
+                self.save(&session, Content { of, ..session.content() }).await
+            }
+            Refresh::Renewed(_) => self.provider_ended(&session, "the refreshed identity is another person's").await,
+            Refresh::Ended(reason) => self.provider_ended(&session, &reason).await,
+            Refresh::Later(reason) => later(session, &reason),
+        }
+    }
+
+    /// Stores what a refresh gave. Where the store does not take it, this process goes on with it and stores it later:
+    /// the provider may have used up the old token.
+    async fn save(&self, session: &Arc<Session>, content: Content) -> Option<Arc<Session>> {
+        let sealed = record::seal(&self.ring, session.key, &content);
+        let (version, unsaved) = match self.store.replace(session.key, session.version, sealed, content.expires).await {
+            Ok(version) => (version, false),
+            // Another replica was faster, or ended it, or the last attempt did get through.
+            Err(StoreError::Conflict) => match self.fetch(session.key).await {
+                Ok(stored) => {
+                    session.life.unsaved.store(false, Ordering::Relaxed);
+                    return stored;
+                }
+                Err(error) => return later(Arc::clone(session), &error),
+            },
+            Err(error) => {
+                tracing::warn!(key = %session.key, %error, "a refreshed session is not stored yet");
+                (session.version, true)
+            }
+        };
+        session.life.unsaved.store(unsaved, Ordering::Relaxed);
+        self.cache.put(Session::open(session.key, version, content))
+    }
+
+    async fn provider_ended(&self, session: &Session, reason: &str) -> Option<Arc<Session>> {
+        tracing::info!(key = %session.key, reason, "the provider ended a session");
+        self.cache.end(session.key, self.clock.now());
+        if let Err(error) = self.store.remove(session.key).await {
+            tracing::warn!(key = %session.key, %error, "an ended session is still in the store");
+        }
+        None
+    }
+}
+
+fn later(session: Arc<Session>, reason: &dyn std::fmt::Display) -> Option<Arc<Session>> {
+    tracing::warn!(key = %session.key, %reason, "a session is not refreshed yet");
+    Some(session)
+}
