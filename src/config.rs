@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::audit::Sink;
@@ -25,9 +26,9 @@ pub struct Process {
     /// Which log lines are written: `error`, `warn`, `info`, `debug`, or a `tracing` filter
     #[arg(long, default_value = "info", env = "PORTCULLIS_LOG_LEVEL")]
     pub log_level: String,
-    /// Where audit events go: `stdout`, or a file that is appended to
-    #[arg(long, value_name = "stdout|FILE", default_value = "stdout", value_parser = sink, env = "PORTCULLIS_AUDIT")]
-    pub audit: Sink,
+    /// Where audit events go: `stdout`, or a file that is appended to [default: `run`: stdout; `dev`: a file it names]
+    #[arg(long, value_name = "stdout|FILE", value_parser = sink, env = "PORTCULLIS_AUDIT")]
+    pub audit: Option<Sink>,
     /// The TLS Secret served to clients that send no server name, and for hosts without a certificate of their own
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_DEFAULT_CERTIFICATE")]
     pub default_certificate: Option<ObjectName>,
@@ -90,6 +91,12 @@ pub struct Laptop {
     /// Where health and metrics are served, or `off`
     #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:9090", env = "PORTCULLIS_ADMIN")]
     pub admin: Listen,
+    /// Where the demo identity provider is served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9091", env = "PORTCULLIS_PROVIDER")]
+    pub provider: SocketAddr,
+    /// Where the echo upstream is served, which shows what an app receives
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9092", env = "PORTCULLIS_ECHO")]
+    pub echo: SocketAddr,
 }
 
 /// The controller string of an installation that sets none.
@@ -115,6 +122,15 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
+}
+
+/// The folder in which this user's programs keep what outlives them (XDG Base Directory Specification).
+#[expect(clippy::disallowed_methods, reason = "settings are read here")]
+pub fn state_folder() -> anyhow::Result<PathBuf> {
+    let state = std::env::var("XDG_STATE_HOME").ok().filter(|path| !path.is_empty()).map(PathBuf::from);
+    let home = || std::env::var("HOME").ok().map(|home| PathBuf::from(home).join(".local/state"));
+    let folder = state.or_else(home).context("set HOME or XDG_STATE_HOME, where the certificate authority is kept")?;
+    Ok(folder.join("portcullis"))
 }
 
 impl Process {

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::snapshot::Publisher;
+use crate::snapshot::{Publisher, Snapshot};
 use compile::{Compiled, Defaults, compile};
 use complaint::{Complaint, Pages};
 use folder::Folder;
@@ -52,7 +52,12 @@ pub struct Controller {
     pub defaults: Defaults,
     /// Addresses of this process, to which no endpoint may lead.
     pub own_addresses: Box<[IpAddr]>,
+    /// What completes each snapshot before it is published; `dev` gives hosts their certificates.
+    pub complete: Option<Complete>,
 }
+
+/// Completes a snapshot.
+pub type Complete = Box<dyn FnMut(Snapshot) -> Snapshot + Send>;
 
 /// What is live, and what there is to say about it.
 #[derive(Clone, Debug)]
@@ -89,6 +94,7 @@ impl Controller {
             keeper: Keeper::new(guard),
             publisher: self.publisher,
             defaults: self.defaults,
+            complete: self.complete,
             pages: Arc::default(),
             live,
             awaited,
@@ -126,6 +132,7 @@ struct Owner {
     keeper: Keeper,
     publisher: Publisher,
     defaults: Defaults,
+    complete: Option<Complete>,
     pages: Arc<Pages>,
     live: watch::Sender<Option<Arc<Live>>>,
     /// First lists that have not come yet.
@@ -181,6 +188,10 @@ impl Owner {
         let Compiled { snapshot, mut report } = compile(self.keeper.world(), &self.defaults);
         report.findings.extend(self.keeper.world().slice_findings.values().flatten().cloned());
         report.findings.sort();
+        let snapshot = match &mut self.complete {
+            Some(complete) => complete(snapshot),
+            None => snapshot,
+        };
         let routes = snapshot.routes.iter().count();
         let (generation, new) = self.publisher.publish(snapshot);
         self.keeper.prune();

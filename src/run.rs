@@ -1,9 +1,195 @@
-//! `portcullis run`: the process in a cluster, wired together.
+//! The process, wired together: [`main`] in a cluster, [`serve`] what `dev` does alike.
+//!
+//! Data threads start with the first snapshot and end after a drain; everything else runs on a small control runtime.
 
-use crate::config::{Cluster, Process};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Runs until told to stop.
-pub fn main(cluster: &Cluster, process: &Process) -> anyhow::Result<()> {
-    let _ = (cluster, process);
-    todo!()
+use anyhow::Context;
+use rand::TryRng as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin::{self, Readiness};
+use crate::audit::{Audit, RequestId, Sink};
+use crate::budget::Limits;
+use crate::clock::Clock;
+use crate::config::{Listen, Process};
+use crate::controller::{Controller, Live};
+use crate::metrics::Metrics;
+use crate::oidc::Oidc;
+use crate::proxy::listener::{self, Bound, ListenerSettings};
+use crate::proxy::service::Shared;
+use crate::session::Sessions;
+use crate::snapshot::{Pending, Reader};
+
+/// Threads of the control runtime.
+const CONTROL_THREADS: usize = 2;
+
+/// How long the control runtime may take to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What every process has from its first moment.
+#[derive(Clone)]
+pub struct Base {
+    /// The time.
+    pub clock: Clock,
+    /// The counters.
+    pub metrics: Metrics,
+    /// Sign-in.
+    pub oidc: Oidc,
+    /// What peers are granted.
+    pub limits: Arc<Limits>,
+}
+
+/// The sockets of a process, bound before anything else is asked of the world.
+pub struct Sockets {
+    /// The data plane's.
+    pub data: Bound,
+    /// The admin listener's.
+    pub admin: Option<TcpListener>,
+    /// The port of HTTPS as browsers see it.
+    pub public_https_port: u16,
+}
+
+/// Runs a process on a control runtime of its own.
+pub fn on_control_runtime<F: Future<Output = anyhow::Result<()>>>(process: F) -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("the cryptographic provider is installed once, here"))?;
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control runtime")?;
+    let done = control.block_on(process);
+    control.shutdown_timeout(GRACE);
+    done
+}
+
+impl Base {
+    /// For the runtime that this is called on.
+    pub fn new() -> Self {
+        let clock = Clock::system();
+        let oidc = Oidc::new(clock.clone(), tokio::runtime::Handle::current());
+        Self { clock, metrics: Metrics::new(), oidc, limits: Arc::new(Limits::default()) }
+    }
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sockets {
+    /// Binds what is wanted; an address that is taken is an error that names its flag. Without a public port, browsers
+    /// see the listener's own.
+    pub async fn bind(
+        process: &Process,
+        [http, https, admin]: [Listen; 3],
+        public_https_port: Option<u16>,
+        limits: &Arc<Limits>,
+    ) -> anyhow::Result<Self> {
+        let settings =
+            ListenerSettings { http: http.0, https: https.0, threads: process.threads(), limits: Arc::clone(limits) };
+        let data =
+            listener::bind(settings).context("cannot listen; choose other addresses with `--http` and `--https`")?;
+        let admin = match admin.0 {
+            Some(address) => Some(crate::serve::bind(address, "--admin").await?),
+            None => None,
+        };
+        let own_port = data.https().map_or(443, |address: SocketAddr| address.port());
+        Ok(Self { data, admin, public_https_port: public_https_port.unwrap_or(own_port) })
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then drains: readiness goes first, the last audit line last.
+pub async fn serve(
+    base: Base,
+    process: &Process,
+    sockets: Sockets,
+    sessions: Sessions,
+    controller: Controller,
+    (pending, live): (Pending, watch::Sender<Option<Arc<Live>>>),
+) -> anyhow::Result<()> {
+    let sink = process.audit.clone().unwrap_or(Sink::Stdout);
+    let audit = Audit::start(&sink, boot(), base.clock.clone()).context("cannot open the audit sink `--audit`")?;
+    let readiness = Readiness::default();
+    if let Some(listener) = sockets.admin {
+        tokio::spawn(admin::run(listener, readiness.clone(), base.metrics.clone()));
+    }
+    tokio::spawn(follow_providers(base.oidc.clone(), live.subscribe(), pending.clone()));
+    let mut control = tokio::spawn(controller.run(live));
+    let mut stop = Stop::new()?;
+    let reader = tokio::select! {
+        reader = pending.first() => reader.context("the controller ended before its first snapshot")?,
+        () = stop.asked() => return Ok(()),
+    };
+    let shared = Shared {
+        reader,
+        audit,
+        sessions,
+        oidc: base.oidc,
+        clock: base.clock,
+        metrics: base.metrics,
+        limits: base.limits,
+        public_https_port: sockets.public_https_port,
+    };
+    let running = sockets.data.start(&shared)?;
+    readiness.set(true);
+    tracing::info!("ready");
+    let ended = tokio::select! {
+        () = stop.asked() => Ok(()),
+        ended = &mut control => Err(anyhow::anyhow!("the controller ended: {ended:?}")),
+    };
+    readiness.set(false);
+    tracing::info!("draining");
+    running.drain().await;
+    ended
+}
+
+/// Keeps sign-in ready for the providers that are live.
+async fn follow_providers(oidc: Oidc, mut live: watch::Receiver<Option<Arc<Live>>>, pending: Pending) {
+    let Some(reader) = pending.first().await else { return };
+    let mut followed = 0;
+    loop {
+        let snapshot = Reader::load(&reader);
+        if snapshot.generation != followed {
+            oidc.retain(snapshot.providers.values().map(AsRef::as_ref));
+            followed = snapshot.generation;
+        }
+        if live.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What asks the process to end.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Names this run of the process.
+fn boot() -> RequestId {
+    let mut bytes = [0; 16];
+    rand::rngs::SysRng.try_fill_bytes(&mut bytes).expect("the system has random bytes");
+    RequestId(u128::from_be_bytes(bytes))
 }

@@ -38,6 +38,8 @@ const FILE_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Folder {
     files: Files,
+    /// Texts of objects that count where the files have none of that kind and name.
+    beneath: Vec<(Arc<str>, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +66,8 @@ enum Wake {
 struct Reading {
     /// The objects of each file, as last good.
     files: BTreeMap<Arc<str>, Vec<Object>>,
+    /// The objects beneath the files.
+    beneath: Vec<Object>,
     /// The objects that the controller has.
     held: BTreeMap<ObjectRef, Object>,
     /// What it knows beside them.
@@ -74,18 +78,25 @@ impl Folder {
     /// A folder on disk; an error where it is none.
     pub fn open(path: &Path) -> io::Result<Self> {
         fs::read_dir(path)?;
-        Ok(Self { files: Files::Directory(path.to_owned()) })
+        Ok(Self { files: Files::Directory(path.to_owned()), beneath: Vec::new() })
+    }
+
+    /// The same files over others that never change: an object there counts where the files have none of its kind and name.
+    #[must_use]
+    pub fn over(mut self, files: &[(&str, &str)]) -> Self {
+        self.beneath.extend(files.iter().map(|(name, text)| (Arc::from(*name), (*text).to_owned())));
+        self
     }
 
     /// Texts that never change, by file name.
     pub fn embedded(files: &[(&str, &str)]) -> Self {
         let files = files.iter().map(|(name, text)| (Arc::from(*name), (*text).to_owned())).collect();
-        Self { files: Files::Embedded(files) }
+        Self { files: Files::Embedded(files), beneath: Vec::new() }
     }
 
     /// The world of this moment, for who wants no changes, and what is wrong with the files.
     pub fn world(&self, guard: Guard) -> (Arc<World>, Arc<Pages>) {
-        let mut reading = Reading::default();
+        let mut reading = Reading::over(&self.beneath);
         let mut keeper = Keeper::new(guard);
         for change in reading.update(self.files.read()) {
             keeper.apply(change);
@@ -96,7 +107,7 @@ impl Folder {
     /// Sends the objects, then every change of them, until nobody listens.
     pub(super) async fn follow(self, batches: mpsc::Sender<Batch>) {
         let mut wake = self.files.watch();
-        let mut reading = Reading::default();
+        let mut reading = Reading::over(&self.beneath);
         let mut first_list = true;
         loop {
             let former = Arc::clone(&reading.pages);
@@ -191,6 +202,11 @@ fn read_file(path: &Path) -> io::Result<String> {
 }
 
 impl Reading {
+    fn over(beneath: &[(Arc<str>, String)]) -> Self {
+        let read = beneath.iter().map(|(file, text)| FileRead::new(file, Ok(text.clone())));
+        Self { beneath: read.flat_map(|file| file.objects).collect(), ..Self::default() }
+    }
+
     /// Takes the texts of now; gives what changed of the objects.
     fn update(&mut self, texts: io::Result<Texts>) -> Vec<Change> {
         let mut complaints = Vec::new();
@@ -242,6 +258,9 @@ impl Reading {
                 message: format!("there is one of this kind and name already{there}, which is the one that counts"),
                 remedy: "rename or remove one of the two".to_owned(),
             });
+        }
+        for object in &self.beneath {
+            merged.entry(object.reference.clone()).or_insert_with(|| object.clone());
         }
         merged
     }

@@ -56,17 +56,20 @@ impl Authority {
     }
 
     /// Gives every exact host of a snapshot that has no certificate of its own one of ours.
-    pub fn complete(&mut self, mut snapshot: Snapshot) -> anyhow::Result<Snapshot> {
+    pub fn complete(&mut self, mut snapshot: Snapshot) -> Snapshot {
         let mut entries = Vec::new();
         for route in snapshot.routes.iter() {
-            if let HostMatch::Exact(host) = &route.host
-                && !snapshot.certificates.find(Some(host.as_str())).is_some_and(|found| found.covers(host))
-            {
-                entries.push((route.host.clone(), self.leaf(host)?));
+            let HostMatch::Exact(host) = &route.host else { continue };
+            if snapshot.certificates.find(Some(host.as_str())).is_some_and(|found| found.covers(host)) {
+                continue;
+            }
+            match self.leaf(host) {
+                Ok(certificate) => entries.push((route.host.clone(), certificate)),
+                Err(error) => tracing::error!(%host, %error, "the host gets no certificate"),
             }
         }
         snapshot.certificates = snapshot.certificates.with(entries);
-        Ok(snapshot)
+        snapshot
     }
 
     /// The certificate of a host, made once.
