@@ -8,6 +8,7 @@ pub mod complaint;
 mod endpoints;
 pub mod folder;
 pub mod report;
+pub mod watch;
 pub mod world;
 
 pub use endpoints::Guard;
@@ -16,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as latest};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -25,6 +26,7 @@ use compile::{Compiled, Defaults, compile};
 use complaint::{Complaint, Pages};
 use folder::Folder;
 use report::{Report, Severity};
+use watch::Cluster;
 use world::{Change, Effect, Keeper, World};
 
 /// Without a change for this long, a burst is over, and the next change compiles at once.
@@ -38,6 +40,8 @@ const QUEUE: usize = 64;
 
 /// Where the objects come from.
 pub enum Source {
+    /// The API server.
+    Cluster(Cluster),
     /// A folder of YAML.
     Folder(Folder),
 }
@@ -74,7 +78,7 @@ pub struct Live {
 
 /// What a source sends: changes that belong together.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+struct Batch {
     changes: Vec<Change>,
     /// Whether a watch has now sent its first list.
     first_list: bool,
@@ -82,13 +86,18 @@ pub(crate) struct Batch {
     pages: Option<Arc<Pages>>,
 }
 
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && !self.first_list && self.pages.is_none()
+    }
+}
+
 impl Controller {
     /// Runs until dropped, and tells `live` of every compile, after its snapshot is published. `None` there means that
     /// nothing is live yet: the process is not ready.
-    pub async fn run(self, live: watch::Sender<Option<Arc<Live>>>) {
+    pub async fn run(self, live: latest::Sender<Option<Arc<Live>>>) {
         let (sender, mut batches) = mpsc::channel(QUEUE);
-        let mut tasks = JoinSet::new();
-        let awaited = self.source.start(&mut tasks, sender);
+        let watches = self.source.start(sender);
         let guard = Guard { loopback_allowed: self.defaults.dev, own: self.own_addresses };
         let mut owner = Owner {
             keeper: Keeper::new(guard),
@@ -97,7 +106,7 @@ impl Controller {
             complete: self.complete,
             pages: Arc::default(),
             live,
-            awaited,
+            awaited: watches.len(),
             due: Effect::Nothing,
         };
         let mut busy_until = Instant::now();
@@ -116,12 +125,14 @@ impl Controller {
 }
 
 impl Source {
-    /// Starts the watches; gives how many first lists to await.
-    fn start(self, tasks: &mut JoinSet<()>, batches: mpsc::Sender<Batch>) -> usize {
+    /// Starts the watches, each a task that ends when the set is dropped.
+    fn start(self, batches: mpsc::Sender<Batch>) -> JoinSet<()> {
         match self {
+            Self::Cluster(cluster) => cluster.start(&batches),
             Self::Folder(folder) => {
+                let mut tasks = JoinSet::new();
                 tasks.spawn(folder.follow(batches));
-                1
+                tasks
             }
         }
     }
@@ -134,7 +145,7 @@ struct Owner {
     defaults: Defaults,
     complete: Option<Complete>,
     pages: Arc<Pages>,
-    live: watch::Sender<Option<Arc<Live>>>,
+    live: latest::Sender<Option<Arc<Live>>>,
     /// First lists that have not come yet.
     awaited: usize,
     /// What the changes since the last act ask for.

@@ -159,6 +159,7 @@ async fn follow_providers(oidc: Oidc, mut live: watch::Receiver<Option<Arc<Live>
     loop {
         let snapshot = Reader::load(&reader);
         if snapshot.generation != followed {
+            snapshot.providers.values().for_each(|provider| oidc.warm(provider));
             oidc.retain(snapshot.providers.values().map(AsRef::as_ref));
             followed = snapshot.generation;
         }

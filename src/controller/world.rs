@@ -225,7 +225,7 @@ impl Keeper {
             }
             Change::Namespace(name, true) => compile_if(world.terminating.insert(name)),
             Change::Namespace(name, false) => compile_if(world.terminating.remove(&name)),
-            Change::Secret(name, new) => world.put_secret(name, new),
+            Change::Secret(name, new) => world.put_secret(&name, new),
             Change::Service(name, new) => {
                 let effect = put(&mut world.services, name.clone(), new, |a, b| same_meta(a, b) && a.spec == b.spec);
                 world.unite(&name, &self.guard).max(effect)
@@ -251,11 +251,11 @@ impl Keeper {
 }
 
 impl World {
-    fn put_secret(&mut self, name: ObjectName, new: Option<Stored<Secret>>) -> Effect {
+    fn put_secret(&mut self, name: &ObjectName, new: Option<Stored<Secret>>) -> Effect {
         let effect =
             put(&mut self.secrets, name.clone(), new, |a, b| same_meta(a, b) && a.data == b.data && a.type_ == b.type_);
         if effect == Effect::Compile {
-            self.put_certificate(&name);
+            self.put_certificate(name);
         }
         effect
     }
