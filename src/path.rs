@@ -7,6 +7,8 @@
 mod reading;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Borrow;

@@ -61,6 +61,7 @@ fn what_servers_read_differently_has_a_lenient_reading() {
     assert_eq!(read("/%2561dmin"), two("/%2561dmin", "/admin"));
     assert_eq!(read("/%25%36%31dmin"), two("/%2561dmin", "/admin"));
     assert_eq!(read("/%25e9"), two("/%25e9", "/%E9"));
+    assert_eq!(read("/%254%2531"), two("/%254%2531", "/A"));
 }
 
 #[test]

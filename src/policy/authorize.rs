@@ -1,5 +1,10 @@
 //! The decision itself, pure: no clock, no I/O, no allocation.
 
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -34,7 +34,52 @@ pub enum Decision<S> {
     Deny(Denial<S>),
 }
 
-/// The right to forward one request: neither `Clone` nor `Default`, made by `decide` alone.
+/// The right to forward one request: neither `Clone` nor `Default`, made by [`decide`](super::decide) alone.
+///
+/// It is spent once:
+///
+/// ```
+/// # use portcullis::policy::Permit;
+/// fn forward<S>(permit: Permit<S>) -> S {
+///     permit.spend().0
+/// }
+/// ```
+///
+/// and not twice,
+///
+/// ```compile_fail,E0382
+/// # use portcullis::policy::Permit;
+/// fn forward<S>(permit: Permit<S>) -> (S, S) {
+///     (permit.spend().0, permit.spend().0)
+/// }
+/// ```
+///
+/// nor copied,
+///
+/// ```compile_fail,E0277
+/// # use portcullis::policy::Permit;
+/// fn copy(permit: &Permit<()>) -> Permit<()> {
+///     <Permit<()> as Clone>::clone(permit)
+/// }
+/// ```
+///
+/// nor made by hand,
+///
+/// ```compile_fail,E0451
+/// # use portcullis::policy::{Permit, Verdict};
+/// fn forge(verdict: Verdict) -> Permit<()> {
+///     Permit { slot: (), verdict }
+/// }
+/// ```
+///
+/// nor by its constructor.
+///
+/// ```compile_fail,E0624
+/// # use portcullis::policy::{Permit, Reason};
+/// fn forge() -> Permit<()> {
+///     Permit::new((), Reason::RuleAllows, None)
+/// }
+/// ```
 #[must_use]
 #[derive(Debug)]
 pub struct Permit<S> {

@@ -1,6 +1,9 @@
 //! The route table: host first, then path, in both readings. What a lookup costs depends on the path, not on how many
 //! routes there are.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
