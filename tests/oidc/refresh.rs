@@ -1,0 +1,131 @@
+//! Refresh: who stays signed in, with what, and whose session ends.
+
+use std::sync::Arc;
+
+use portcullis::identity::{Email, Groups, Principal};
+use portcullis::oidc::{RefreshError, Refreshed};
+use portcullis::secret::Secret;
+use serde_json::{Value, json};
+
+use super::House;
+use super::provider::{Behaviour, Canned};
+
+impl House {
+    async fn refresh(&self, before: &Principal, token: &Secret<String>) -> Result<Refreshed, RefreshError> {
+        self.oidc.refresh(self.settings.clone(), before.clone(), token.clone()).await
+    }
+}
+
+async fn signed_in() -> (House, Principal, Secret<String>) {
+    let house = House::new().await;
+    let login = house.sign_in().await.unwrap();
+    let token = login.refresh_token.unwrap();
+    (house, login.principal, token)
+}
+
+#[tokio::test]
+async fn groups_come_from_the_new_id_token() {
+    let (house, before, token) = signed_in().await;
+    house.provider.behave(|b| b.person["groups"] = json!(["ops"]));
+    let refreshed = house.refresh(&before, &token).await.unwrap();
+    assert_eq!(refreshed.principal, Principal { groups: Groups::new(["ops"]), ..before });
+    assert_ne!(refreshed.refresh_token, token);
+    assert!(refreshed.access_expires.is_some() && refreshed.id_token.is_some());
+    assert_eq!(house.provider.calls("/userinfo"), 0);
+}
+
+#[tokio::test]
+async fn groups_come_from_userinfo_where_no_id_token_has_them() {
+    let (house, before, token) = signed_in().await;
+    house.provider.behave(|b| {
+        b.tokens = Arc::new(|tokens| drop(tokens.as_object_mut().unwrap().remove("id_token")));
+        b.userinfo = json!({ "sub": "alice-1", "groups": [] });
+    });
+    let refreshed = house.refresh(&before, &token).await.unwrap();
+    assert_eq!(refreshed.principal, Principal { groups: Groups::default(), ..before });
+    assert!(refreshed.id_token.is_none());
+}
+
+#[tokio::test]
+async fn nothing_changes_where_nothing_is_said() {
+    for canned in [Canned::new(200, r#"{"sub": "alice-1"}"#), Canned::new(503, "")] {
+        let (house, before, token) = signed_in().await;
+        house.provider.behave(|b| {
+            b.tokens = Arc::new(|tokens| {
+                tokens.as_object_mut().unwrap().retain(|name, _| name == "access_token" || name == "token_type");
+            });
+            b.canned.insert("/userinfo", canned);
+        });
+        let refreshed = house.refresh(&before, &token).await.unwrap();
+        assert_eq!(refreshed.principal, before);
+        assert_eq!(refreshed.refresh_token, token);
+        assert_eq!(refreshed.access_expires, None);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_longer_verified_is_gone() {
+    let (house, before, token) = signed_in().await;
+    assert_eq!(before.email, Email::parse("alice@example.com"));
+    house.provider.behave(|b| b.person["email_verified"] = json!(false));
+    assert_eq!(house.refresh(&before, &token).await.unwrap().principal.email, None);
+}
+
+type Case = (&'static str, fn(&mut Behaviour));
+
+/// What ends a session.
+const ENDINGS: &[Case] = &[
+    ("invalid_grant", |b| drop(b.canned.insert("/token", Canned::new(400, r#"{"error": "invalid_grant"}"#)))),
+    ("an ID token of another person", |b| b.person["sub"] = json!("bob-2")),
+    ("an ID token of another issuer", |b| b.claims = Arc::new(|c| c["iss"] = json!("https://evil.example.com"))),
+    ("an ID token for another client", |b| b.claims = Arc::new(|c| c["aud"] = json!("another client"))),
+    ("an expired ID token", |b| b.claims = Arc::new(|c| c["exp"] = json!(1))),
+    ("userinfo of another person", |b| {
+        b.person["groups"] = Value::Null;
+        b.userinfo = json!({ "sub": "bob-2", "groups": ["admin"] });
+    }),
+    ("1,001 groups", |b| b.person["groups"] = (0..1001).map(|n| format!("g{n}")).collect()),
+];
+
+/// What does not.
+const LATER: &[Case] = &[
+    ("500", |b| drop(b.canned.insert("/token", Canned::new(500, "")))),
+    ("429", |b| drop(b.canned.insert("/token", Canned::new(429, "")))),
+    ("invalid_client", |b| drop(b.canned.insert("/token", Canned::new(401, r#"{"error": "invalid_client"}"#)))),
+    ("nonsense", |b| drop(b.canned.insert("/token", Canned::new(200, "<html>")))),
+];
+
+#[tokio::test]
+async fn a_session_ends_when_the_provider_says_so_or_speaks_of_somebody_else() {
+    for (name, turn) in ENDINGS {
+        let (house, before, token) = signed_in().await;
+        house.provider.behave(turn);
+        let verdict = house.refresh(&before, &token).await;
+        assert!(matches!(verdict, Err(RefreshError::Ended(_))), "{name}: {verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_goes_on_when_the_provider_does_not_answer() {
+    for (name, turn) in LATER {
+        let (house, before, token) = signed_in().await;
+        house.provider.behave(turn);
+        let verdict = house.refresh(&before, &token).await;
+        assert!(matches!(verdict, Err(RefreshError::Later(_))), "{name}: {verdict:?}");
+    }
+    let (house, before, token) = signed_in().await;
+    house.provider.stop();
+    let mut gone = (*house.settings).clone();
+    gone.issuer = "http://127.0.0.1:1".to_owned().into();
+    let verdict = house.oidc.refresh(Arc::new(gone), before, token).await;
+    assert!(matches!(verdict, Err(RefreshError::Later(_))), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_refresh_token_shown_twice_ends_the_session() {
+    let (house, before, token) = signed_in().await;
+    let newer = house.refresh(&before, &token).await.unwrap().refresh_token;
+    for token in [token, newer] {
+        assert!(matches!(house.refresh(&before, &token).await, Err(RefreshError::Ended(_))));
+    }
+}
