@@ -1,1 +1,360 @@
-//! Part of api.
+//! Annotations of an Ingress under `portcullis.dev/`: each name to a typed value, or to what is wrong with it.
+//!
+//! A name that is not known, or a bad value of one about access, closes the Ingress: a misspelt `allowed-groups` must
+//! not open it. A bad value of another name leaves the default in place.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::parse_duration;
+
+/// What all of our annotations begin with.
+pub const PREFIX: &str = "portcullis.dev/";
+
+/// The annotations of an Ingress, as far as they could be read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Annotations {
+    /// `access`.
+    pub access: Option<AccessWord>,
+    /// `policies`: names in the same namespace.
+    pub policies: Vec<String>,
+    /// `provider`: one that the class offers.
+    pub provider: Option<String>,
+    /// `allowed-groups`.
+    pub allowed_groups: Vec<String>,
+    /// `allowed-emails`.
+    pub allowed_emails: Vec<String>,
+    /// `allowed-email-domains`.
+    pub allowed_email_domains: Vec<String>,
+    /// `identity-headers`.
+    pub identity_headers: Vec<IdentityHeaderWord>,
+    /// `ssl-redirect`.
+    pub ssl_redirect: Option<bool>,
+    /// `websocket`.
+    pub websocket: Option<bool>,
+    /// `cors-allow-origin`: origins in the form in which browsers send them.
+    pub cors_allow_origin: Vec<String>,
+    /// `connect-timeout`.
+    pub connect_timeout: Option<Duration>,
+    /// `request-timeout`.
+    pub request_timeout: Option<Duration>,
+    /// `idle-timeout`.
+    pub idle_timeout: Option<Duration>,
+    /// `request-body-limit`, in bytes.
+    pub request_body_limit: Option<u64>,
+    /// `backend-protocol`: what the Service port's `appProtocol` says otherwise.
+    pub backend_protocol: Option<BackendProtocol>,
+}
+
+/// `access`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessWord {
+    /// Everyone.
+    Public,
+    /// Everyone who is signed in.
+    Authenticated,
+    /// Whom policies allow; without any the Ingress is closed.
+    Policy,
+}
+
+/// An entry of `identity-headers`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum IdentityHeaderWord {
+    /// `user`.
+    User,
+    /// `email`.
+    Email,
+    /// `groups`.
+    Groups,
+    /// `preferred-username`.
+    PreferredUsername,
+}
+
+/// `backend-protocol`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BackendProtocol {
+    /// HTTP/1.1 without TLS, the one that is supported.
+    Http,
+}
+
+/// An annotation that could not be taken as it is written.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct BadAnnotation {
+    /// The whole name, with prefix.
+    pub name: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to write.
+    pub remedy: String,
+    /// Whether the Ingress is closed for it; otherwise the default holds.
+    pub closes: bool,
+}
+
+/// Reads the annotations of an Ingress. Those of others are passed over.
+pub fn read(annotations: &BTreeMap<String, String>) -> (Annotations, Vec<BadAnnotation>) {
+    let mut read = Annotations::default();
+    let mut bad = Vec::new();
+    for (name, value) in annotations {
+        let Some(key) = name.strip_prefix(PREFIX) else { continue };
+        if let Err(defect) = read.take(key, value) {
+            bad.push(defect.of(name, value));
+        }
+    }
+    (read, bad)
+}
+
+/// What is wrong with a value.
+enum Defect {
+    /// No such name.
+    UnknownName,
+    /// A value of a name about access.
+    Access(&'static str),
+    /// A value that would make us speak a protocol that we do not.
+    Unsupported(&'static str),
+    /// Any other value.
+    Value(&'static str),
+}
+
+impl Annotations {
+    fn take(&mut self, key: &str, value: &str) -> Result<(), Defect> {
+        match key {
+            "access" => self.access = Some(access(value)?),
+            "policies" => self.policies = list(value).ok_or(Defect::Access("name Policies of the same namespace"))?,
+            "provider" => self.provider = Some(one(value).ok_or(Defect::Access("name one IdentityProvider"))?),
+            "allowed-groups" => self.allowed_groups = list(value).ok_or(Defect::Access("name groups"))?,
+            "allowed-emails" => self.allowed_emails = list(value).ok_or(Defect::Access("name e-mail addresses"))?,
+            "allowed-email-domains" => {
+                self.allowed_email_domains = list(value).ok_or(Defect::Access("name domains such as `example.com`"))?;
+            }
+            "identity-headers" => self.identity_headers = identity_headers(value)?,
+            "ssl-redirect" => self.ssl_redirect = Some(switch(value)?),
+            "websocket" => self.websocket = Some(switch(value)?),
+            "cors-allow-origin" => self.cors_allow_origin = origins(value)?,
+            "connect-timeout" => self.connect_timeout = Some(timeout(value)?),
+            "request-timeout" => self.request_timeout = Some(timeout(value)?),
+            "idle-timeout" => self.idle_timeout = Some(timeout(value)?),
+            "request-body-limit" => {
+                self.request_body_limit = Some(
+                    bytes(value)
+                        .ok_or(Defect::Value("write a number of bytes such as `1048576`, `512Ki` or `10Mi`"))?,
+                );
+            }
+            "backend-protocol" => {
+                self.backend_protocol = Some(match value {
+                    "HTTP" => BackendProtocol::Http,
+                    _ => return Err(Defect::Unsupported("write `HTTP`, the one protocol that is supported yet")),
+                });
+            }
+            _ => return Err(Defect::UnknownName),
+        }
+        Ok(())
+    }
+}
+
+impl Defect {
+    fn of(&self, name: &str, value: &str) -> BadAnnotation {
+        let (message, remedy, closes) = match self {
+            Self::UnknownName => ("is not known".to_owned(), "correct its name or remove it", true),
+            Self::Access(remedy) => (format!("cannot be `{}`", shown(value)), *remedy, true),
+            Self::Unsupported(remedy) => (format!("cannot be `{}`", shown(value)), *remedy, true),
+            Self::Value(remedy) => (format!("cannot be `{}`, so the default holds", shown(value)), *remedy, false),
+        };
+        BadAnnotation {
+            name: name.to_owned(),
+            message: format!("the annotation `{name}` {message}"),
+            remedy: remedy.to_owned(),
+            closes,
+        }
+    }
+}
+
+/// As much of a value as a message can bear.
+fn shown(value: &str) -> String {
+    value.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn access(value: &str) -> Result<AccessWord, Defect> {
+    match value {
+        "public" => Ok(AccessWord::Public),
+        "authenticated" => Ok(AccessWord::Authenticated),
+        "policy" => Ok(AccessWord::Policy),
+        _ => Err(Defect::Access("write `public`, `authenticated` or `policy`")),
+    }
+}
+
+fn identity_headers(value: &str) -> Result<Vec<IdentityHeaderWord>, Defect> {
+    let header = |word: String| match word.as_str() {
+        "user" => Some(IdentityHeaderWord::User),
+        "email" => Some(IdentityHeaderWord::Email),
+        "groups" => Some(IdentityHeaderWord::Groups),
+        "preferred-username" => Some(IdentityHeaderWord::PreferredUsername),
+        _ => None,
+    };
+    let headers: Option<Vec<_>> = list(value).and_then(|words| words.into_iter().map(header).collect());
+    let mut headers = headers.ok_or(Defect::Value("name any of `user`, `email`, `groups`, `preferred-username`"))?;
+    headers.sort_unstable();
+    headers.dedup();
+    Ok(headers)
+}
+
+fn switch(value: &str) -> Result<bool, Defect> {
+    value.parse().map_err(|_| Defect::Value("write `true` or `false`"))
+}
+
+fn timeout(value: &str) -> Result<Duration, Defect> {
+    let span = parse_duration(value).ok().filter(|span| !span.is_zero());
+    span.ok_or(Defect::Value("write a span of time such as `30s`"))
+}
+
+fn origins(value: &str) -> Result<Vec<String>, Defect> {
+    let origins: Option<Vec<_>> = list(value).and_then(|words| words.iter().map(|word| origin(word)).collect());
+    origins.ok_or(Defect::Value("name origins such as `https://app.example.com`; `*` is none"))
+}
+
+/// An origin as browsers send it (RFC 6454 section 6.2): lower case, without the scheme's own port.
+fn origin(word: &str) -> Option<String> {
+    let url = url::Url::parse(word).ok()?;
+    let rest = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let plain = rest && url.password().is_none() && !word.ends_with('/');
+    (plain && matches!(url.scheme(), "https" | "http")).then(|| url.origin().ascii_serialization())
+}
+
+/// A number of bytes, with the binary and decimal suffixes of Kubernetes quantities.
+fn bytes(value: &str) -> Option<u64> {
+    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, suffix) = value.split_at(digits);
+    let unit: u64 = match suffix {
+        "" => 1,
+        "k" => 1000,
+        "M" => 1000 * 1000,
+        "G" => 1000 * 1000 * 1000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// Entries between commas, trimmed; none may be empty.
+fn list(value: &str) -> Option<Vec<String>> {
+    value.split(',').map(one).collect()
+}
+
+fn one(value: &str) -> Option<String> {
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_one(key: &str, value: &str) -> (Annotations, Vec<BadAnnotation>) {
+        read(&BTreeMap::from([(format!("{PREFIX}{key}"), value.to_owned())]))
+    }
+
+    fn refused(key: &str, value: &str) -> BadAnnotation {
+        let (read, mut bad) = read_one(key, value);
+        assert_eq!(read, Annotations::default(), "{key}: {value}");
+        assert_eq!(bad.len(), 1, "{key}: {value}");
+        bad.remove(0)
+    }
+
+    #[test]
+    fn every_known_name_is_read() {
+        let all = [
+            ("access", "policy"),
+            ("policies", "backoffice, admins"),
+            ("provider", "corp"),
+            ("allowed-groups", "staff,Finance Team"),
+            ("allowed-emails", "a@example.com"),
+            ("allowed-email-domains", "example.com"),
+            ("identity-headers", "groups,user,user"),
+            ("ssl-redirect", "false"),
+            ("websocket", "true"),
+            ("cors-allow-origin", "https://App.example.com:443, http://localhost:3000"),
+            ("connect-timeout", "2s"),
+            ("request-timeout", "1m30s"),
+            ("idle-timeout", "500ms"),
+            ("request-body-limit", "10Mi"),
+            ("backend-protocol", "HTTP"),
+        ];
+        let ours = all.map(|(key, value)| (format!("{PREFIX}{key}"), value.to_owned()));
+        let others = [("kubernetes.io/ingress.class".to_owned(), "x".to_owned())];
+        let (read, bad) = read(&ours.into_iter().chain(others).collect());
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(bad, []);
+        assert_eq!(
+            read,
+            Annotations {
+                access: Some(AccessWord::Policy),
+                policies: texts(&["backoffice", "admins"]),
+                provider: Some("corp".to_owned()),
+                allowed_groups: texts(&["staff", "Finance Team"]),
+                allowed_emails: texts(&["a@example.com"]),
+                allowed_email_domains: texts(&["example.com"]),
+                identity_headers: vec![IdentityHeaderWord::User, IdentityHeaderWord::Groups],
+                ssl_redirect: Some(false),
+                websocket: Some(true),
+                cors_allow_origin: texts(&["https://app.example.com", "http://localhost:3000"]),
+                connect_timeout: Some(Duration::from_secs(2)),
+                request_timeout: Some(Duration::from_secs(90)),
+                idle_timeout: Some(Duration::from_millis(500)),
+                request_body_limit: Some(10 << 20),
+                backend_protocol: Some(BackendProtocol::Http),
+            }
+        );
+    }
+
+    #[test]
+    fn a_misspelt_name_closes() {
+        assert_eq!(
+            refused("alowed-groups", "staff"),
+            BadAnnotation {
+                name: "portcullis.dev/alowed-groups".to_owned(),
+                message: "the annotation `portcullis.dev/alowed-groups` is not known".to_owned(),
+                remedy: "correct its name or remove it".to_owned(),
+                closes: true,
+            }
+        );
+    }
+
+    #[test]
+    fn a_bad_value_about_access_closes() {
+        for (key, value) in [
+            ("access", "Public"),
+            ("access", ""),
+            ("policies", "a,,b"),
+            ("policies", ""),
+            ("provider", " "),
+            ("allowed-groups", ","),
+            ("allowed-emails", ""),
+            ("allowed-email-domains", "example.com,"),
+            ("backend-protocol", "HTTPS"),
+        ] {
+            assert!(refused(key, value).closes, "{key}: {value}");
+        }
+    }
+
+    #[test]
+    fn another_bad_value_leaves_the_default() {
+        for (key, value) in [
+            ("identity-headers", "user,mail"),
+            ("ssl-redirect", "yes"),
+            ("websocket", "on"),
+            ("cors-allow-origin", "*"),
+            ("cors-allow-origin", "https://example.com/"),
+            ("cors-allow-origin", "https://u@example.com"),
+            ("cors-allow-origin", "ftp://example.com"),
+            ("connect-timeout", "0s"),
+            ("request-timeout", "10"),
+            ("idle-timeout", "never"),
+            ("request-body-limit", "ten"),
+            ("request-body-limit", "1.5Mi"),
+            ("request-body-limit", "99999999999Gi"),
+        ] {
+            assert!(!refused(key, value).closes, "{key}: {value}");
+        }
+    }
+}

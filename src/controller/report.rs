@@ -62,6 +62,13 @@ pub struct Finding {
     pub remedy: String,
 }
 
+/// The findings on one object, as they are noticed.
+#[derive(Debug)]
+pub struct Notes {
+    object: ObjectRef,
+    findings: Vec<Finding>,
+}
+
 /// What compile has to say beside the snapshot.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Report {
@@ -108,4 +115,49 @@ pub struct ProviderState {
     pub issuer: Option<crate::identity::Issuer>,
     /// Whether it is accepted.
     pub accepted: bool,
+}
+
+impl Notes {
+    /// No findings yet on an object.
+    pub fn on(kind: Kind, name: &ObjectName) -> Self {
+        Self { object: ObjectRef { kind, name: name.clone() }, findings: Vec::new() }
+    }
+
+    /// Something is closed or not served: at which field, for which reason, what is wrong, what to do.
+    pub fn error(
+        &mut self,
+        field: impl Into<String>,
+        reason: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.note(Severity::Error, field.into(), reason, message.into(), remedy.into());
+    }
+
+    /// Something is as a default says, not as written.
+    pub fn warning(
+        &mut self,
+        field: impl Into<String>,
+        reason: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.note(Severity::Warning, field.into(), reason, message.into(), remedy.into());
+    }
+
+    /// Whether something is closed or not served.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    fn note(&mut self, severity: Severity, field: String, reason: &'static str, message: String, remedy: String) {
+        self.findings.push(Finding { object: self.object.clone(), field, reason, severity, message, remedy });
+    }
+}
+
+impl Report {
+    /// Takes the findings on an object.
+    pub fn take(&mut self, notes: Notes) {
+        self.findings.extend(notes.findings);
+    }
 }

@@ -1,0 +1,232 @@
+//! Ingresses to routes. Ingresses come oldest first, and the first to ask for a host and path gets it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, IngressBackend, IngressRule};
+
+use super::access::{self, Context};
+use super::backend::backend;
+use super::class::Ours;
+use super::defaults::Defaults;
+use super::fields::Pointer;
+use super::hosts::{Hosts, Refusal};
+use crate::api::annotations::IdentityHeaderWord;
+use crate::controller::report::{Kind, Notes, Report};
+use crate::controller::world::{ObjectName, World};
+use crate::host::HostMatch;
+use crate::path::{BadPath, PathMatch};
+use crate::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings};
+
+/// The routes so far.
+pub(super) struct Routes<'c> {
+    world: &'c World,
+    defaults: &'c Defaults,
+    hosts: &'c Hosts,
+    access: Context<'c>,
+    taken: BTreeMap<(HostMatch, Option<PathMatch>), ObjectName>,
+    routes: Vec<Arc<Route>>,
+}
+
+/// An Ingress on its way to routes.
+struct Draft<'i> {
+    it: &'i Ours<'i>,
+    name: Arc<str>,
+    access: Access,
+    settings: Arc<RouteSettings>,
+    /// The hosts that it may serve and has asked for.
+    hosts: BTreeSet<HostMatch>,
+    served: BTreeSet<HostMatch>,
+    notes: Notes,
+}
+
+/// The label of Ingresses that answer HTTP-01 challenges (RFC 8555 section 8.3), and where the answers are.
+const SOLVER_LABEL: &str = "acme.cert-manager.io/http01-solver";
+const SOLVER_PATH: &str = "/.well-known/acme-challenge";
+/// Where we answer ourselves, before routing.
+const RESERVED: [&str; 2] = ["/.portcullis", "/.well-known/portcullis"];
+
+impl<'c> Routes<'c> {
+    /// No routes yet.
+    pub fn new(world: &'c World, defaults: &'c Defaults, hosts: &'c Hosts, access: Context<'c>) -> Self {
+        Self { world, defaults, hosts, access, taken: BTreeMap::new(), routes: Vec::new() }
+    }
+
+    /// Adds the routes of an Ingress, and gives the hosts on which it has any.
+    pub fn add(&mut self, it: &Ours<'_>, report: &mut Report) -> BTreeSet<HostMatch> {
+        let mut notes = Notes::on(Kind::Ingress, it.name);
+        let access = access::of(it, self.access, &mut notes);
+        let settings = Arc::new(settings(it, &access, self.defaults));
+        let name = it.name.to_string().into();
+        let (hosts, served) = Default::default();
+        let mut draft = Draft { it, name, access, settings, hosts, served, notes };
+        let spec = it.ingress.spec.as_ref();
+        for (index, rule) in spec.and_then(|spec| spec.rules.as_deref()).unwrap_or_default().iter().enumerate() {
+            self.add_rule(&Pointer::spec().to("rules").to(index), rule, &mut draft);
+        }
+        if let Some(default) = spec.and_then(|spec| spec.default_backend.as_ref()) {
+            self.add_default(&Pointer::spec().to("defaultBackend"), default, &mut draft);
+        }
+        report.take(draft.notes);
+        draft.served
+    }
+
+    /// All routes, the oldest first, with what is wrong with the endpoints of their Services.
+    pub fn finish(self, report: &mut Report) -> Vec<Arc<Route>> {
+        for key in self.routes.iter().filter_map(|route| Some(&route.backend.as_ref()?.key)) {
+            let service = ObjectName { namespace: Arc::clone(&key.namespace), name: Arc::clone(&key.service) };
+            report.findings.extend(self.world.slice_findings.get(&service).into_iter().flatten().cloned());
+        }
+        self.routes
+    }
+
+    fn add_rule(&mut self, at: &Pointer, rule: &IngressRule, draft: &mut Draft<'_>) {
+        let text = rule.host.as_deref().unwrap_or_default();
+        let host = match HostMatch::parse(text) {
+            Ok(host) => host,
+            Err(error) => {
+                let remedy = "write a DNS name, or `*.` and a DNS name";
+                draft.notes.error(at.to("host"), "HostInvalid", format!("{error}, so the rule is not served"), remedy);
+                return;
+            }
+        };
+        if let Err(refusal) = self.hosts.allow(&host, &draft.it.name.namespace, &draft.it.class) {
+            let (message, remedy) = refusal_text(&host, &refusal);
+            draft.notes.error(at.to("host"), "Conflict", format!("{message}, so the rule is not served"), remedy);
+            return;
+        }
+        draft.hosts.insert(host.clone());
+        for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
+            self.add_path(&at.to("http").to("paths").to(index), &host, path, draft);
+        }
+    }
+
+    fn add_path(&mut self, at: &Pointer, host: &HostMatch, path: &HTTPIngressPath, draft: &mut Draft<'_>) {
+        let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+        let parsed = match path.path_type.as_str() {
+            "Exact" => PathMatch::exact(text),
+            "Prefix" | "ImplementationSpecific" => PathMatch::prefix(text),
+            other => {
+                let message = format!("there is no path type `{}`, so the path is not served", other.escape_debug());
+                let remedy = "write `Exact`, `Prefix` or `ImplementationSpecific`";
+                draft.notes.error(at.to("pathType"), "PathInvalid", message, remedy);
+                return;
+            }
+        };
+        match parsed {
+            Ok(parsed) => self.push(&at.to("backend"), (host, Some(parsed)), &path.backend, draft),
+            Err(error) => {
+                let (message, remedy) = path_text(text, error);
+                draft.notes.error(at.to("path"), "PathInvalid", message, remedy);
+            }
+        }
+    }
+
+    /// A default backend answers for the hosts on which this Ingress is the oldest, and where no host is known.
+    fn add_default(&mut self, at: &Pointer, default: &IngressBackend, draft: &mut Draft<'_>) {
+        let oldest = |host: &&HostMatch| **host != HostMatch::Any && self.hosts.is_oldest(host, draft.it.name);
+        let hosts: Vec<_> = draft.hosts.iter().filter(oldest).cloned().collect();
+        for host in &hosts {
+            self.push(at, (host, None), default, draft);
+        }
+        match self.hosts.allow(&HostMatch::Any, &draft.it.name.namespace, &draft.it.class) {
+            Ok(()) => self.push(at, (&HostMatch::Any, None), default, draft),
+            Err(refusal) => {
+                let (message, remedy) = refusal_text(&HostMatch::Any, &refusal);
+                let message = format!("{message}, so the default backend does not answer there");
+                draft.notes.error(at.clone(), "Conflict", message, remedy);
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        at: &Pointer,
+        place: (&HostMatch, Option<PathMatch>),
+        to: &IngressBackend,
+        draft: &mut Draft<'_>,
+    ) {
+        let (host, path) = place;
+        let place = (host.clone(), path.clone());
+        if let Some(winner) = self.taken.get(&place) {
+            let what = path.map_or_else(|| "the default backend".to_owned(), |path| format!("the path `{path}`"));
+            let message = format!("{what} of the host `{host}` is served by the older Ingress `{winner}`");
+            draft.notes.error(at.clone(), "Conflict", message, format!("remove it here or from `{winner}`"));
+            return;
+        }
+        let it = draft.it;
+        let access = path_access(at, path.as_ref(), draft);
+        let backend =
+            backend(self.world, &it.name.namespace, (at, to), it.annotations.backend_protocol, &mut draft.notes);
+        let (ingress, settings) = (Arc::clone(&draft.name), Arc::clone(&draft.settings));
+        self.routes.push(Arc::new(Route { ingress, host: host.clone(), path, access, backend, settings }));
+        self.taken.insert(place, it.name.clone());
+        draft.served.insert(host.clone());
+    }
+}
+
+/// The access of one path. Answers to HTTP-01 challenges would have to be open over plain HTTP: not supported yet, so
+/// closed by name and not opened by guess.
+fn path_access(at: &Pointer, path: Option<&PathMatch>, draft: &mut Draft<'_>) -> Access {
+    let labels = draft.it.ingress.metadata.labels.as_ref();
+    let is_solver = labels.and_then(|labels| labels.get(SOLVER_LABEL)).is_some_and(|label| label == "true");
+    let is_below = |path: &PathMatch, place: &str| path.to_string().starts_with(place);
+    if is_solver || path.is_some_and(|path| is_below(path, SOLVER_PATH)) {
+        let message = "answers to HTTP-01 challenges are not supported yet, so the path is closed";
+        draft.notes.error(
+            at.clone(),
+            "UnsupportedSolver",
+            message,
+            "use DNS-01 challenges, or another way in for these",
+        );
+        return Access::Closed(ClosedReason("HTTP-01 challenges are not supported".into()));
+    }
+    if path.is_some_and(|path| RESERVED.iter().any(|place| is_below(path, place))) {
+        let message = "requests below this path are answered by Portcullis itself and never get here";
+        draft.notes.warning(at.clone(), "PathReserved", message, "use another path");
+    }
+    draft.access.clone()
+}
+
+fn settings(it: &Ours<'_>, access: &Access, defaults: &Defaults) -> RouteSettings {
+    let annotations = &it.annotations;
+    let has_tls = it.ingress.spec.as_ref().and_then(|spec| spec.tls.as_ref()).is_some_and(|tls| !tls.is_empty());
+    let header = |word: &IdentityHeaderWord| match word {
+        IdentityHeaderWord::User => IdentityHeader::User,
+        IdentityHeaderWord::Email => IdentityHeader::Email,
+        IdentityHeaderWord::Groups => IdentityHeader::Groups,
+        IdentityHeaderWord::PreferredUsername => IdentityHeader::PreferredUsername,
+    };
+    let class = &it.class.settings;
+    RouteSettings {
+        identity_headers: annotations.identity_headers.iter().map(header).collect(),
+        ssl_redirect: annotations.ssl_redirect.unwrap_or(has_tls),
+        websocket: annotations.websocket.unwrap_or(true),
+        allowed_origins: annotations.cors_allow_origin.iter().map(|origin| origin.as_str().into()).collect(),
+        connect_timeout: annotations.connect_timeout,
+        request_timeout: annotations.request_timeout,
+        idle_timeout: annotations.idle_timeout,
+        request_body_limit: annotations.request_body_limit,
+        hsts: (!defaults.dev && !access.is_open()).then(|| Arc::clone(&class.hsts)),
+        session: class.session,
+    }
+}
+
+/// Why a host is refused, and what to do.
+pub(super) fn refusal_text(host: &HostMatch, refusal: &Refusal) -> (String, String) {
+    match refusal {
+        Refusal::Claimed(pattern) => {
+            let message = format!("the host `{host}` is kept for other namespaces by the claim on `{pattern}`");
+            (message, "use another host, or add the namespace to the claim".to_owned())
+        }
+        Refusal::Owned(oldest) => {
+            let message = format!("the host `{host}` belongs to the namespace of the older Ingress `{oldest}`");
+            (message, "use another host, or give the host to this namespace with a claim in the Portcullis".to_owned())
+        }
+    }
+}
+
+fn path_text(path: &str, error: BadPath) -> (String, &'static str) {
+    let message = format!("the path `{}` cannot be served: {error}", path.escape_debug());
+    (message, "write a plain path, without empty or dot segments, `%`-encoded delimiters, `;` and query")
+}
