@@ -1,95 +1,92 @@
 //! One canonical request, or a refusal.
 //!
-//! [`admit`] reads the raw head once. Router, policy and forwarder take only the [`CanonicalRequest`]: no raw target and
-//! no inbound field travels past here.
+//! [`admit`] reads the raw head once. Router, policy and forwarder take only the [`CanonicalRequest`]: no raw target
+//! travels past here, and of the inbound fields only what [`CanonicalRequest`] hands out.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 
 use crate::budget::Limits;
-use crate::host::Host;
-use crate::path::Target;
-use crate::tls::Certificate;
+use crate::host::{Authority, Host};
+use crate::path::{BadPath, Target};
 
+pub use super::conn::{Conn, Scheme, Transport};
+use super::headers;
+use super::rejection::{Refusal, Rejection};
 use super::tunnel::WebSocket;
 
-/// What is known of a client's connection.
-#[derive(Clone, Debug)]
-pub struct Conn {
-    /// The socket peer.
-    pub peer: SocketAddr,
-    /// Our end of the socket.
-    pub local: SocketAddr,
-    /// What carries the requests.
-    pub transport: Transport,
-}
+/// `Cookie` fields of one request; HTTP/2 may split the cookie string into as many (RFC 9113 section 8.2.3).
+const COOKIE_CRUMBS: usize = 32;
 
-/// What carries the requests of a connection.
-#[derive(Clone, Debug)]
-pub enum Transport {
-    /// Plain TCP.
-    Plain,
-    /// TLS.
-    Tls {
-        /// The server name that the client asked for (RFC 6066 section 3).
-        server_name: Option<Host>,
-        /// The certificate that it was shown.
-        certificate: Arc<Certificate>,
-    },
-}
-
-/// The scheme of a request: the listener's, never what the request says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Scheme {
-    /// `http`.
-    Http,
-    /// `https`.
-    Https,
-}
+/// The longest method that is served.
+const METHOD_BYTES: usize = 32;
 
 /// One request as everything behind `admit` sees it.
 #[derive(Debug)]
 pub struct CanonicalRequest {
     method: Method,
     host: Host,
+    authority: HeaderValue,
+    port: Option<u16>,
     target: Target,
+    wire: PathAndQuery,
     version: Version,
     fields: HeaderMap,
-    cookies: Vec<HeaderValue>,
-    accepts_trailers: bool,
     upgrade: Option<WebSocket>,
 }
 
 /// Why a request is refused before anything is decided over it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadRequest {
-    /// The method is not served: 405 or 501.
+    /// `CONNECT`, `TRACE`, or no upper-case token.
     #[error("the method is not served")]
     Method,
-    /// Anything else that comes in the next commit.
-    #[error("the request is malformed")]
-    Malformed,
-}
-
-impl Conn {
-    /// The scheme.
-    pub fn scheme(&self) -> Scheme {
-        match self.transport {
-            Transport::Plain => Scheme::Http,
-            Transport::Tls { .. } => Scheme::Https,
-        }
-    }
-
-    /// Whether a request for `host` came over a connection made for another one: a server name was sent, it differs, and
-    /// the certificate shown is not good for `host` (RFC 9110 section 15.5.20).
-    pub fn misdirected(&self, host: &Host) -> bool {
-        match &self.transport {
-            Transport::Tls { server_name: Some(name), certificate } => name != host && !certificate.covers(host),
-            Transport::Tls { server_name: None, .. } | Transport::Plain => false,
-        }
-    }
+    /// Neither HTTP/1.0, HTTP/1.1 nor HTTP/2.
+    #[error("the version of HTTP is not served")]
+    Version,
+    /// Neither `Host` nor `:authority`.
+    #[error("the request names no host")]
+    NoHost,
+    /// More than one `Host` (RFC 9112 section 3.2).
+    #[error("the request has more than one `Host`")]
+    ManyHosts,
+    /// A host that is none.
+    #[error("the request names a malformed host")]
+    MalformedHost,
+    /// `Host` says another thing than the target or `:authority`.
+    #[error("`Host` and the authority of the target differ")]
+    HostsDiffer,
+    /// Neither origin form nor absolute form (RFC 9112 section 3.2).
+    #[error("the target is in a form that is not served")]
+    TargetForm,
+    /// A target that is not canonical.
+    #[error("{0}")]
+    Target(BadPath),
+    /// `Content-Length` is not one number in canonical digits.
+    #[error("`Content-Length` is malformed")]
+    ContentLength,
+    /// `Transfer-Encoding` is not exactly `chunked`, or not on HTTP/1.1.
+    #[error("`Transfer-Encoding` is not `chunked`")]
+    TransferEncoding,
+    /// An `Expect` other than `100-continue` (RFC 9110 section 10.1.1).
+    #[error("the expectation is not understood")]
+    Expectation,
+    /// More lines or bytes than granted.
+    #[error("the head is too large")]
+    HeadTooLarge,
+    /// More or longer cookies than granted.
+    #[error("the cookies are too many or too long")]
+    CookiesTooLarge,
+    /// More than one `Authorization`.
+    #[error("the request has more than one `Authorization`")]
+    ManyAuthorizations,
+    /// An upgrade with a body.
+    #[error("the upgrade has a body")]
+    UpgradeBody,
+    /// It came through this process before (`Via`).
+    #[error("the request came through here before")]
+    Loop,
 }
 
 impl CanonicalRequest {
@@ -101,6 +98,11 @@ impl CanonicalRequest {
     /// The host asked for.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// The port that the client wrote beside the host.
+    pub fn port(&self) -> Option<u16> {
+        self.port
     }
 
     /// Path and query.
@@ -115,11 +117,11 @@ impl CanonicalRequest {
 
     /// The values of the `Cookie` fields, ours among them.
     pub fn cookies(&self) -> impl Iterator<Item = &HeaderValue> {
-        self.cookies.iter()
+        self.fields.get_all(COOKIE).iter()
     }
 
-    /// An end-to-end field that came exactly once and is text: what comes twice is as good as absent.
-    pub fn header(&self, name: &http::HeaderName) -> Option<&str> {
+    /// A field that came exactly once and is text: what comes twice is as good as absent.
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
         let mut values = self.fields.get_all(name).iter();
         let value = values.next()?.to_str().ok()?;
         values.next().is_none().then_some(value)
@@ -129,22 +131,188 @@ impl CanonicalRequest {
     pub fn is_websocket(&self) -> bool {
         self.upgrade.is_some()
     }
-}
 
-impl BadRequest {
-    /// The status that answers it.
-    pub fn status(self) -> StatusCode {
-        todo!()
+    /// The request to go on as a WebSocket, taken out.
+    pub(super) fn take_upgrade(&mut self) -> Option<WebSocket> {
+        self.upgrade.take()
     }
 
-    /// The stable name for audit and metrics.
-    pub fn as_str(self) -> &'static str {
-        todo!()
+    /// Host and port as the client wrote them, canonical.
+    pub(super) fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// The target as it is sent: the canonical one, byte for byte.
+    pub(super) fn wire_target(&self) -> &PathAndQuery {
+        &self.wire
+    }
+
+    /// All inbound fields, for `headers` alone.
+    pub(super) fn fields(&self) -> &HeaderMap {
+        &self.fields
     }
 }
 
 /// Makes the canonical request of a raw head.
-pub fn admit(parts: request::Parts, conn: &Conn, limits: &Limits) -> Result<CanonicalRequest, BadRequest> {
-    let _ = (parts, conn, limits);
-    todo!()
+pub fn admit(mut parts: request::Parts, conn: &Conn, limits: &Limits) -> Result<CanonicalRequest, BadRequest> {
+    check_method(&parts.method)?;
+    let fields = &parts.headers;
+    check_sizes(fields, limits)?;
+    check_framing(fields, parts.version)?;
+    if fields.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+        return Err(BadRequest::ManyAuthorizations);
+    }
+    if headers::came_through_here(fields, conn) {
+        return Err(BadRequest::Loop);
+    }
+    let (authority, Authority { host, port }) = authority_of(&parts.uri, fields, parts.version)?;
+    let (target, wire) = target_of(&parts.uri)?;
+    let upgrade = WebSocket::asked_for(&mut parts)?;
+    let request::Parts { method, version, headers: fields, .. } = parts;
+    Ok(CanonicalRequest { method, host, authority, port, target, wire, version, fields, upgrade })
+}
+
+/// Methods are upper-case tokens; `CONNECT` and `TRACE` are never forwarded.
+fn check_method(method: &Method) -> Result<(), BadRequest> {
+    let name = method.as_str();
+    let upper = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    let served = !matches!(*method, Method::CONNECT | Method::TRACE);
+    if upper && served && name.len() <= METHOD_BYTES { Ok(()) } else { Err(BadRequest::Method) }
+}
+
+/// Counts lines and bytes as HTTP/2 does (RFC 9113 section 6.5.2), for both versions.
+fn check_sizes(fields: &HeaderMap, limits: &Limits) -> Result<(), BadRequest> {
+    let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if fields.len() > limits.header_lines || bytes > limits.header_bytes {
+        return Err(BadRequest::HeadTooLarge);
+    }
+    let (mut crumbs, mut cookie_bytes) = (0, 0);
+    for cookie in fields.get_all(COOKIE) {
+        crumbs += 1;
+        cookie_bytes += cookie.len();
+    }
+    if crumbs > COOKIE_CRUMBS || cookie_bytes > limits.cookie_bytes {
+        return Err(BadRequest::CookiesTooLarge);
+    }
+    Ok(())
+}
+
+/// Framing and expectation, stricter than the parser before us: nothing here may be read in two ways.
+fn check_framing(fields: &HeaderMap, version: Version) -> Result<(), BadRequest> {
+    if !matches!(version, Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
+        return Err(BadRequest::Version);
+    }
+    if let Some(encoding) = only(fields, &TRANSFER_ENCODING, BadRequest::TransferEncoding)?
+        && !(version == Version::HTTP_11 && encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(BadRequest::TransferEncoding);
+    }
+    if let Some(length) = only(fields, &CONTENT_LENGTH, BadRequest::ContentLength)? {
+        let digits = length.as_bytes();
+        let canonical = digits == b"0" || digits.first().is_some_and(|first| (b'1'..=b'9').contains(first));
+        if !canonical || !digits.iter().all(u8::is_ascii_digit) {
+            return Err(BadRequest::ContentLength);
+        }
+    }
+    match only(fields, &EXPECT, BadRequest::Expectation)? {
+        Some(expectation) if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Err(BadRequest::Expectation)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The value of a field that may come once.
+fn only<'a>(
+    fields: &'a HeaderMap,
+    name: &HeaderName,
+    twice: BadRequest,
+) -> Result<Option<&'a HeaderValue>, BadRequest> {
+    let mut values = fields.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(twice) } else { Ok(first) }
+}
+
+/// Host and port: `Host` and the target's own authority say the same, as far as they are there (RFC 9112 section 3.2).
+fn authority_of(
+    uri: &Uri,
+    fields: &HeaderMap,
+    version: Version,
+) -> Result<(HeaderValue, Authority), BadRequest> {
+    let field = only(fields, &HOST, BadRequest::ManyHosts)?;
+    if field.is_none() && version != Version::HTTP_2 {
+        return Err(BadRequest::NoHost);
+    }
+    let field = field.map(|value| {
+        let text = value.to_str().map_err(|_| BadRequest::MalformedHost)?;
+        Ok((value, text, parse_authority(text)?))
+    });
+    let of_target = uri.authority().map(|authority| parse_authority(authority.as_str())).transpose()?;
+    match (field.transpose()?, of_target) {
+        (None, None) => Err(BadRequest::NoHost),
+        (Some((_, _, named)), Some(other)) if named != other => Err(BadRequest::HostsDiffer),
+        (Some((value, text, authority)), _) => Ok((canonical_authority(&authority, text, Some(value))?, authority)),
+        (None, Some(authority)) => {
+            let text = uri.authority().map_or("", |text| text.as_str());
+            Ok((canonical_authority(&authority, text, None)?, authority))
+        }
+    }
+}
+
+fn parse_authority(text: &str) -> Result<Authority, BadRequest> {
+    Authority::parse(text).map_err(|_| BadRequest::MalformedHost)
+}
+
+/// The field value of an authority: the client's own where that is canonical already.
+fn canonical_authority(
+    authority: &Authority,
+    text: &str,
+    value: Option<&HeaderValue>,
+) -> Result<HeaderValue, BadRequest> {
+    let host = authority.host.as_str();
+    match (value, authority.port) {
+        (Some(value), None) if text == host => Ok(value.clone()),
+        (Some(value), Some(_)) if text.starts_with(host) && text[host.len()..].starts_with(':') => Ok(value.clone()),
+        (_, None) => HeaderValue::from_str(host).map_err(|_| BadRequest::MalformedHost),
+        (_, Some(port)) => {
+            HeaderValue::from_str(&format!("{host}:{port}")).map_err(|_| BadRequest::MalformedHost)
+        }
+    }
+}
+
+/// The canonical target of an origin-form or absolute-form target, parsed and as it is sent.
+fn target_of(uri: &Uri) -> Result<(Target, PathAndQuery), BadRequest> {
+    let served = match (uri.scheme_str(), uri.authority()) {
+        (None, None) => true,
+        (Some(scheme), Some(_)) => scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"),
+        _ => false,
+    };
+    if !served {
+        return Err(BadRequest::TargetForm);
+    }
+    let raw = uri.path_and_query().ok_or(BadRequest::TargetForm)?;
+    if !raw.as_str().starts_with('/') {
+        return Err(BadRequest::TargetForm);
+    }
+    let target = Target::parse(raw.as_str()).map_err(BadRequest::Target)?;
+    if target.path().as_str() == raw.path() && target.query() == raw.query() {
+        return Ok((target, raw.clone()));
+    }
+    let wire = PathAndQuery::try_from(target.to_string()).map_err(|_| BadRequest::TargetForm)?;
+    Ok((target, wire))
+}
+
+impl From<BadRequest> for Rejection {
+    fn from(bad: BadRequest) -> Self {
+        let refusal = match bad {
+            BadRequest::Method => Refusal::MethodNotSupported,
+            BadRequest::Expectation => Refusal::ExpectationFailed,
+            BadRequest::HeadTooLarge | BadRequest::CookiesTooLarge | BadRequest::Target(BadPath::TooLong) => {
+                Refusal::HeadTooLarge
+            }
+            BadRequest::Loop => Refusal::Loop,
+            _ => Refusal::BadRequest,
+        };
+        refusal.because(bad.to_string())
+    }
 }

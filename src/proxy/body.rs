@@ -1,20 +1,31 @@
-//! Response bodies: our own, or an upstream's with its deadlines; each holds the place of its outcome.
+//! Bodies in either direction, with their deadlines, limits and counts.
+//!
+//! A [`ProxyBody`] holds the place of its request's outcome and, where it streams, the upstream connection: the outcome is
+//! written and the connection given back when the body ends, or dropped with it.
 
+use std::cell::Cell;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::audit::Outcome;
 
-/// The body of every response. The outcome is written when it ends or is dropped.
+use super::headers;
+use super::upstream::Lease;
+
+/// The body of every response.
 pub enum ProxyBody {
-    /// An answer of our own, whole; empty once it was sent.
+    /// An answer of our own, whole.
     Own(Own),
     /// An upstream's, streamed.
-    Upstream(Upstream),
+    Streamed(Streamed),
 }
 
 /// An answer of our own.
@@ -24,34 +35,351 @@ pub struct Own {
 }
 
 /// What streams from an upstream.
-pub struct Upstream {}
+pub struct Streamed {
+    body: Incoming,
+    first: Option<Frame<Bytes>>,
+    outcome: Outcome,
+    upload: Option<Rc<Upload>>,
+    lease: Option<Lease>,
+    idle: Idle,
+    deadline: Option<Pin<Box<Sleep>>>,
+    trailers: bool,
+    sent: u64,
+    complete: bool,
+}
 
-/// A reason for which a body ended early.
+/// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// Nothing moved for too long.
     #[error("the body stood still for too long")]
     Idle,
+    /// The whole exchange took longer than its route allows.
+    #[error("the exchange took too long")]
+    Deadline,
+    /// More than the route accepts.
+    #[error("the request body is too large")]
+    TooLarge,
+    /// The peer's end is broken.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+}
+
+/// A request body on its way upstream.
+pub(super) enum RequestBody {
+    Empty,
+    Streamed { body: Incoming, upload: Rc<Upload>, idle: Idle },
+}
+
+/// How far a request body has come, for those who wait for its response.
+pub(super) struct Upload {
+    limit: Option<u64>,
+    received: Cell<u64>,
+    moved: Cell<Instant>,
+    state: Cell<UploadState>,
+}
+
+/// What became of a request body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum UploadState {
+    Running,
+    Finished,
+    TooLarge,
+    Stalled,
+    Broken,
+}
+
+/// What a streamed body needs beside its bytes.
+pub(super) struct Stream {
+    pub outcome: Outcome,
+    pub upload: Option<Rc<Upload>>,
+    pub lease: Lease,
+    pub idle: Duration,
+    pub deadline: Option<Instant>,
+    pub trailers: bool,
+}
+
+/// A deadline for waiting that starts anew with each frame; its timer is armed only when there is something to wait for.
+pub(super) struct Idle {
+    limit: Duration,
+    since: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Gives an answer of our own the place of its outcome; `None` where the request had none (it was never reserved).
-pub fn own(response: Response<Bytes>, outcome: Option<Outcome>) -> Response<ProxyBody> {
+pub fn own(response: Response<Bytes>, mut outcome: Option<Outcome>) -> Response<ProxyBody> {
+    let status = response.status().as_u16();
+    if let Some(outcome) = &mut outcome {
+        outcome.note(|event| event.status = status);
+    }
     response.map(|bytes| ProxyBody::Own(Own { bytes: Some(bytes), outcome }))
+}
+
+/// The body of a response that streams from an upstream.
+pub(super) fn streamed(status: StatusCode, body: Incoming, first: Option<Frame<Bytes>>, stream: Stream) -> ProxyBody {
+    let Stream { mut outcome, upload, lease, idle, deadline, trailers } = stream;
+    outcome.note(|event| event.status = status.as_u16());
+    let deadline = deadline.map(|at| Box::pin(sleep_until(at)));
+    let mut streamed = Streamed {
+        body,
+        first,
+        outcome,
+        upload,
+        lease: Some(lease),
+        idle: Idle::new(idle),
+        deadline,
+        trailers,
+        sent: 0,
+        complete: false,
+    };
+    streamed.notice_end();
+    ProxyBody::Streamed(streamed)
+}
+
+impl Streamed {
+    /// Gives the connection back once nothing more comes over it.
+    fn notice_end(&mut self) {
+        if self.body.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        let uploaded = self.upload.as_ref().is_none_or(|upload| upload.state.get() == UploadState::Finished);
+        if let Some(lease) = self.lease.take()
+            && uploaded
+        {
+            lease.give_back();
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(self.pass(first).map(Ok));
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.idle.touch();
+            self.notice_end();
+            return Poll::Ready(match frame {
+                Some(Ok(frame)) => self.pass(frame).map(Ok),
+                Some(Err(error)) => Some(Err(BodyError::Broken(error))),
+                None => {
+                    self.end();
+                    self.complete = true;
+                    None
+                }
+            });
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(BodyError::Deadline)));
+        }
+        ready!(self.idle.poll(cx));
+        Poll::Ready(Some(Err(BodyError::Idle)))
+    }
+
+    /// Counts data and filters trailers.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        if let Some(data) = frame.data_ref() {
+            self.sent += data.len() as u64;
+        }
+        self.complete = self.body.is_end_stream();
+        match frame.into_trailers() {
+            Ok(trailers) if self.trailers => Some(Frame::trailers(headers::admitted_trailers(&trailers))),
+            Ok(_) => None,
+            Err(data) => Some(data),
+        }
+    }
 }
 
 impl Body for ProxyBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        todo!()
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Own(own) => Poll::Ready(own.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Streamed(streamed) => streamed.poll(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        todo!()
+        match self {
+            Self::Own(own) => own.bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Streamed(streamed) => streamed.first.is_none() && streamed.body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        todo!()
+        match self {
+            Self::Own(own) => SizeHint::with_exact(own.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Streamed(streamed) => {
+                let first = streamed.first.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+                match streamed.body.size_hint().exact() {
+                    Some(rest) => SizeHint::with_exact(rest + first),
+                    None => SizeHint::default(),
+                }
+            }
+        }
     }
 }
+
+impl Own {
+    fn take(&mut self) -> Option<Bytes> {
+        let bytes = self.bytes.take().filter(|bytes| !bytes.is_empty())?;
+        if let Some(outcome) = &mut self.outcome {
+            outcome.note(|event| event.sent = bytes.len() as u64);
+        }
+        Some(bytes)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let complete = self.bytes.as_ref().is_none_or(Bytes::is_empty);
+        if let Some(outcome) = &mut self.outcome {
+            outcome.note(|event| event.complete = complete);
+        }
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        let received = self.upload.as_ref().map_or(0, |upload| upload.received.get());
+        let complete = self.complete || self.first.is_none() && self.body.is_end_stream();
+        self.outcome.note(|event| {
+            event.sent = self.sent;
+            event.received = received;
+            event.complete = complete;
+        });
+    }
+}
+
+impl RequestBody {
+    /// A body as it comes from the client, with at most `limit` bytes and never idle for longer than `idle`.
+    pub(super) fn of(body: Incoming, limit: Option<u64>, idle: Duration) -> (Self, Option<Rc<Upload>>) {
+        if body.is_end_stream() {
+            return (Self::Empty, None);
+        }
+        let upload = Rc::new(Upload {
+            limit,
+            received: Cell::new(0),
+            moved: Cell::new(Instant::now()),
+            state: Cell::new(UploadState::Running),
+        });
+        (Self::Streamed { body, upload: Rc::clone(&upload), idle: Idle::new(idle) }, Some(upload))
+    }
+}
+
+impl Upload {
+    pub(super) fn state(&self) -> UploadState {
+        self.state.get()
+    }
+
+    /// When it last moved (or ended).
+    pub(super) fn moved(&self) -> Instant {
+        self.moved.get()
+    }
+
+    /// Bytes that came from the client.
+    pub(super) fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    fn becomes(&self, state: UploadState) {
+        self.moved.set(Instant::now());
+        self.state.set(state);
+    }
+
+    fn count(&self, data: &Bytes) -> Result<(), BodyError> {
+        let received = self.received.get() + data.len() as u64;
+        self.received.set(received);
+        self.moved.set(Instant::now());
+        if self.limit.is_some_and(|limit| received > limit) {
+            self.becomes(UploadState::TooLarge);
+            return Err(BodyError::TooLarge);
+        }
+        Ok(())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self::Streamed { body, upload, idle } = self.get_mut() else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+            ready!(idle.poll(cx));
+            upload.becomes(UploadState::Stalled);
+            return Poll::Ready(Some(Err(BodyError::Idle)));
+        };
+        idle.touch();
+        let frame = match frame {
+            Some(Ok(frame)) => frame.into_data().ok(),
+            Some(Err(error)) => {
+                upload.becomes(UploadState::Broken);
+                return Poll::Ready(Some(Err(BodyError::Broken(error))));
+            }
+            None => None,
+        };
+        // Request trailers end here: no upstream needs them, and many merge them into the head.
+        let Some(data) = frame else {
+            upload.becomes(UploadState::Finished);
+            return Poll::Ready(None);
+        };
+        if let Err(error) = upload.count(&data) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        if body.is_end_stream() {
+            upload.becomes(UploadState::Finished);
+        }
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streamed { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streamed { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Idle {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, since: None, sleep: None }
+    }
+
+    /// Something moved.
+    pub(super) fn touch(&mut self) {
+        self.since = None;
+    }
+
+    /// Ready when it was waited for the limit, and nothing moved.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = *self.since.get_or_insert_with(Instant::now) + self.limit;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(due);
+        }
+    }
+}
+

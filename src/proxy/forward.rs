@@ -1,25 +1,35 @@
 //! Spends a permit: the one way to an upstream.
+//!
+//! The decision is recorded first, then the request is sent (`attempt.rs`), and the response becomes ours: its head
+//! rebuilt, its body streamed, or a tunnel opened.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
-use http::Response;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, Version};
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::task::spawn_local;
 
-use crate::audit::{Outcome, RequestId, Slot};
+use crate::audit::{self, Event, Kind, Outcome, Slot};
 use crate::identity::Principal;
 use crate::policy::Permit;
 use crate::route::Route;
 
-use super::admit::{CanonicalRequest, Conn};
-use super::body::ProxyBody;
+use super::admit::CanonicalRequest;
+use super::attempt::{Answer, Sending, UpstreamError};
+use super::body::{self, ProxyBody, Stream};
+use super::conn::Conn;
+use super::headers::{self, Answered};
+use super::tunnel::{Tunnel, WebSocket};
 use super::upstream::Upstreams;
 
 /// Everything about one exchange but the permit, the request and its body.
 pub struct Exchange<'a> {
-    /// The id of the request.
-    pub id: RequestId,
-    /// The generation of its snapshot.
+    /// The generation of the snapshot that decided.
     pub generation: u64,
     /// The connection it came over.
     pub conn: &'a Conn,
@@ -50,36 +60,130 @@ pub struct Failed {
     pub outcome: Outcome,
 }
 
-/// Why no upstream answered.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// The backend has no endpoint: 503.
-    #[error("the backend has no endpoint")]
-    NoEndpoint,
-}
-
-impl UpstreamError {
-    /// The status that answers it.
-    pub fn status(&self) -> http::StatusCode {
-        todo!()
-    }
-
-    /// The stable name for audit and metrics.
-    pub fn as_str(&self) -> &'static str {
-        todo!()
-    }
-}
-
 /// Forwards a permitted request and gives the upstream's response.
 ///
 /// The decision is recorded in the permit's slot before the first byte goes upstream; the outcome is recorded by the
 /// response body (or tunnel) that comes back.
 pub async fn forward(
     permit: Permit<Slot>,
-    request: CanonicalRequest,
+    mut request: CanonicalRequest,
     body: Incoming,
     exchange: Exchange<'_>,
 ) -> Result<Response<ProxyBody>, Failed> {
-    let _ = (permit, request, body, exchange);
-    todo!()
+    let (slot, verdict) = permit.spend();
+    let id = slot.id();
+    let mut outcome = slot.decided(Event {
+        kind: Kind::AuthorizationAllowed,
+        reason: verdict.reason.as_str(),
+        rule: verdict.rule.as_deref(),
+        subject: exchange.caller.as_ref().map(|caller| &caller.principal.identity),
+        method: request.method().as_str(),
+        host: request.host().as_str(),
+        path: request.target().path().as_str(),
+        ingress: Some(&exchange.route.ingress),
+        peer: Some(exchange.conn.peer.ip()),
+        generation: exchange.generation,
+    });
+    let upgrade = request.take_upgrade();
+    let answer = match Sending::new(&exchange, &request, id, &body, upgrade.is_some()) {
+        Ok(sending) => sending.response(body).await,
+        Err(error) => Err(error),
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Err(Failed { error, outcome }),
+    };
+    outcome.note(|event| event.upstream = Some(audit::Upstream { endpoint: answer.lease.address() }));
+    if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return open_tunnel(&exchange, answer, upgrade, outcome);
+    }
+    stream(&exchange, &request, answer, outcome).await
+}
+
+/// Streams an upstream's response.
+async fn stream(
+    exchange: &Exchange<'_>,
+    request: &CanonicalRequest,
+    answer: Answer,
+    outcome: Outcome,
+) -> Result<Response<ProxyBody>, Failed> {
+    let Answer { response, lease, upload, deadline } = answer;
+    let (parts, body) = response.into_parts();
+    let status = parts.status;
+    let trailers = request.version() == Version::HTTP_2 || headers::accepts_trailers(request.fields());
+    let answered = Answered { method: request.method(), status, exact: body.size_hint().exact(), trailers };
+    let Some(head) = headers::inbound(&parts.headers, &answered) else {
+        return Err(Failed { error: UpstreamError::Ambiguous(lease.address()), outcome });
+    };
+    let idle = exchange.idle_limit();
+    let (body, first) = first_frame(body).await;
+    let stream = Stream { outcome, upload, lease, idle, deadline, trailers };
+    Ok(with_head(status, head, body::streamed(status, body, first, stream)))
+}
+
+/// Opens the tunnel that the client asked for and the upstream granted.
+fn open_tunnel(
+    exchange: &Exchange<'_>,
+    answer: Answer,
+    asked: Option<WebSocket>,
+    mut outcome: Outcome,
+) -> Result<Response<ProxyBody>, Failed> {
+    let address = answer.lease.address();
+    let (mut parts, _) = answer.response.into_parts();
+    let granted = parts.extensions.remove::<OnUpgrade>().filter(|_| headers::grants_websocket(&parts.headers));
+    let (Some(client), Some(upstream)) = (asked, granted) else {
+        return Err(Failed { error: UpstreamError::Unasked(address), outcome });
+    };
+    let principal = exchange.caller.as_ref().map(|caller| &caller.principal.identity);
+    let Some(place) = exchange.upstreams.tunnel_place(principal, exchange.conn.peer.ip()) else {
+        return Err(Failed { error: UpstreamError::TooManyTunnels, outcome });
+    };
+    outcome.note(|event| event.status = StatusCode::SWITCHING_PROTOCOLS.as_u16());
+    let session_end = exchange.caller.as_ref().map(|caller| (caller.session_end)());
+    let idle = exchange.route.settings.idle_timeout.unwrap_or(exchange.upstreams.limits().tunnel_idle);
+    let tunnel = Tunnel { client, upstream, outcome, idle, session_end };
+    spawn_local(async move {
+        tunnel.run().await;
+        drop(place);
+    });
+    let head = headers::switching(&parts.headers);
+    let empty = body::own(Response::new(Bytes::new()), None).into_body();
+    Ok(with_head(StatusCode::SWITCHING_PROTOCOLS, head, empty))
+}
+
+impl Exchange<'_> {
+    /// How long a body may stand still.
+    pub(super) fn idle_limit(&self) -> std::time::Duration {
+        self.route.settings.idle_timeout.unwrap_or(self.upstreams.limits().body_idle)
+    }
+}
+
+fn with_head(status: StatusCode, head: HeaderMap, body: ProxyBody) -> Response<ProxyBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = head;
+    response
+}
+
+/// The first frame of a body, if it is there within one turn of the connection's task: then head and frame leave in one
+/// write. Nothing is waited for.
+async fn first_frame(mut body: Incoming) -> (Incoming, Option<Frame<Bytes>>) {
+    if body.is_end_stream() {
+        return (body, None);
+    }
+    let mut turns = 2;
+    let frame = std::future::poll_fn(|cx| {
+        turns -= 1;
+        match pin!(&mut body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(frame)),
+            Poll::Pending if turns > 0 => {
+                // Behind the connection's task, which the poll has just woken.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => Poll::Ready(None),
+        }
+    });
+    let frame = frame.await;
+    (body, frame)
 }

@@ -1,2 +1,349 @@
-//! Which fields pass, in either direction. Outbound heads start empty: end-to-end fields are admitted one by one,
-//! framing, hop-by-hop, forwarding and identity fields are ours alone.
+//! Which fields pass, in either direction.
+//!
+//! Outbound heads start empty. End-to-end fields are admitted one by one; framing, hop-by-hop, forwarding and identity
+//! fields are ours alone, whatever the peer wrote and however it spelt it.
+
+use std::hash::{BuildHasher, RandomState};
+
+use http::header::{
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    VIA,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use memchr::memmem;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::audit::RequestId;
+use crate::identity::Principal;
+use crate::route::IdentityHeader;
+use crate::session::COOKIE_NAME;
+
+use super::conn::{Conn, Scheme};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const AUTH_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
+const AUTH_EMAIL: HeaderName = HeaderName::from_static("x-auth-request-email");
+const AUTH_GROUPS: HeaderName = HeaderName::from_static("x-auth-request-groups");
+const AUTH_USERNAME: HeaderName = HeaderName::from_static("x-auth-request-preferred-username");
+
+/// Characters of an identity value that are percent-encoded: what a field value must not hold, and the percent sign.
+const IDENTITY: &AsciiSet = &CONTROLS.add(b'%');
+
+/// The same for one group of a list.
+const GROUP: &AsciiSet = &IDENTITY.add(b',');
+
+/// How this process signs `Via` (RFC 9110 section 7.6.3): a pseudonym that no other process has.
+#[derive(Clone, Debug)]
+pub struct Pseudonym(HeaderValue);
+
+/// What one request adds to its outbound head.
+pub(super) struct Outbound<'a> {
+    pub conn: &'a Conn,
+    pub id: RequestId,
+    pub authority: &'a HeaderValue,
+    pub port: Option<u16>,
+    pub framing: Framing,
+    pub websocket: bool,
+    /// Who asks, and which of it the upstream is told.
+    pub identity: Option<(&'a Principal, &'a [IdentityHeader])>,
+}
+
+/// How a body is delimited towards the upstream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Framing {
+    /// No body, and no field that says so.
+    None,
+    /// `Content-Length`.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+impl Pseudonym {
+    /// A new one. Standard hash keys are random in each process, which is all the randomness this needs.
+    pub fn new() -> Self {
+        let unique = RandomState::new().hash_one(COOKIE_NAME);
+        Self(HeaderValue::from_str(&format!("1.1 portcullis-{unique:016x}")).expect("plain ASCII"))
+    }
+}
+
+impl Default for Pseudonym {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether a request was signed by this process before.
+pub(super) fn came_through_here(fields: &HeaderMap, conn: &Conn) -> bool {
+    let ours = &conn.pseudonym.0.as_bytes()["1.1 ".len()..];
+    fields.get_all(VIA).iter().any(|via| memmem::find(via.as_bytes(), ours).is_some())
+}
+
+/// The head that goes upstream, from the admitted fields of the client's and our own.
+pub(super) fn outbound(client: &HeaderMap, ours: &Outbound<'_>) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(client.len() + 10);
+    head.insert(HOST, ours.authority.clone());
+    let listed = Listed::by(client);
+    for (name, value) in client {
+        if passes_upstream(name.as_str()) && !listed.names(name) {
+            head.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(cookie) = foreign_cookies(client) {
+        head.insert(COOKIE, cookie);
+    }
+    add_framing(&mut head, ours);
+    if accepts_trailers(client) && !ours.websocket {
+        head.insert(TE, HeaderValue::from_static("trailers"));
+        head.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    add_forwarding(&mut head, ours);
+    if let Some((principal, wanted)) = ours.identity {
+        add_identity(&mut head, principal, wanted);
+    }
+    head
+}
+
+/// Whether the client takes trailers (RFC 9110 section 10.1.4).
+pub(super) fn accepts_trailers(client: &HeaderMap) -> bool {
+    client.get_all(TE).iter().any(|te| tokens(te).any(|token| token.eq_ignore_ascii_case("trailers")))
+}
+
+/// Whether a comma-separated field has a token.
+pub(super) fn has_token(fields: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    fields.get_all(name).iter().any(|value| tokens(value).any(|found| found.eq_ignore_ascii_case(token)))
+}
+
+/// What an upstream answered to.
+pub(super) struct Answered<'a> {
+    pub method: &'a Method,
+    pub status: StatusCode,
+    /// The length of the body, where it is known.
+    pub exact: Option<u64>,
+    /// Whether trailers go on to the client.
+    pub trailers: bool,
+}
+
+/// The head that goes to the client, of an upstream's; `None` where its framing can be read in two ways.
+pub(super) fn inbound(upstream: &HeaderMap, answered: &Answered<'_>) -> Option<HeaderMap> {
+    if !framing_is_plain(upstream) {
+        return None;
+    }
+    let mut head = end_to_end(upstream);
+    if answered.trailers {
+        for trailer in upstream.get_all(TRAILER) {
+            head.append(TRAILER, trailer.clone());
+        }
+    }
+    if let Some(length) = answered.length(upstream) {
+        head.insert(CONTENT_LENGTH, length);
+    }
+    Some(head)
+}
+
+/// The head that tells the client of its tunnel.
+pub(super) fn switching(upstream: &HeaderMap) -> HeaderMap {
+    let mut head = end_to_end(upstream);
+    head.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    head.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    head
+}
+
+/// Whether an upstream switches to WebSocket and to nothing else.
+pub(super) fn grants_websocket(upstream: &HeaderMap) -> bool {
+    let mut protocols = upstream.get_all(UPGRADE).iter();
+    protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket")) && protocols.next().is_none()
+}
+
+fn end_to_end(upstream: &HeaderMap) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(upstream.len() + 4);
+    let listed = Listed::by(upstream);
+    for (name, value) in upstream {
+        if passes_downstream(name, value) && !listed.names(name) {
+            head.append(name.clone(), value.clone());
+        }
+    }
+    head
+}
+
+impl Answered<'_> {
+    /// `Content-Length` in canonical digits: of the body, or of the one that was not sent.
+    fn length(&self, upstream: &HeaderMap) -> Option<HeaderValue> {
+        let bodiless = *self.method == Method::HEAD || self.status == StatusCode::NOT_MODIFIED;
+        if bodiless {
+            let stated = upstream.get(CONTENT_LENGTH)?.to_str().ok()?;
+            return stated.parse::<u64>().ok().map(HeaderValue::from);
+        }
+        let may_state = self.status != StatusCode::NO_CONTENT && !self.status.is_informational();
+        self.exact.filter(|_| may_state).map(HeaderValue::from)
+    }
+}
+
+/// Trailers that go on to the client: nothing that frames, routes or identifies (RFC 9110 section 6.5.1).
+pub(super) fn admitted_trailers(trailers: &HeaderMap) -> HeaderMap {
+    let passes = |name: &HeaderName| {
+        !is_ours_to_make(name.as_str()) && !is_reserved(name.as_str()) && *name != SET_COOKIE && *name != ALT_SVC
+    };
+    trailers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Whether an upstream's framing is one thing: `chunked` alone, or one length, or the end of the connection.
+fn framing_is_plain(upstream: &HeaderMap) -> bool {
+    let mut encodings = upstream.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(encoding), None) => {
+            encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && !upstream.contains_key(CONTENT_LENGTH)
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn passes_upstream(name: &str) -> bool {
+    let passes = |name: &str| !is_ours_to_make(name) && !is_reserved(name);
+    // CGI and its heirs read an underscore like a hyphen, and some a full stop.
+    !name.contains('_') && if name.contains('.') { passes(&name.replace('.', "-")) } else { passes(name) }
+}
+
+fn passes_downstream(name: &HeaderName, value: &HeaderValue) -> bool {
+    let text = name.as_str();
+    if *name == SET_COOKIE {
+        return !is_our_cookie(value.as_bytes());
+    }
+    let ours = text.starts_with("x-portcullis-") || text.starts_with("x-auth-request-");
+    *name != ALT_SVC && !ours && !text.starts_with("proxy-") && !is_ours_to_make(text)
+}
+
+/// Fields that belong to one connection (RFC 9110 section 7.6.1) or to framing, and those that each side makes anew.
+fn is_ours_to_make(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "content-length" | "cookie" | "expect" | "host" | "keep-alive" | "proxy-connection" | "te"
+            | "trailer" | "transfer-encoding" | "upgrade"
+    )
+}
+
+/// Names and beginnings of names by which upstreams believe what a proxy says: ours to write, never the client's.
+fn is_reserved(name: &str) -> bool {
+    let reserved: &[&str] = match name.as_bytes().first() {
+        Some(b'c') => &["client-cert"],
+        Some(b'e') => &["early-data"],
+        Some(b'f') => &["forwarded"],
+        Some(b'h') => &["http2-settings"],
+        Some(b'p') => &["proxy-"],
+        Some(b's') => &["ssl-client-"],
+        Some(b't') => &["true-client-ip"],
+        Some(b'x') => &[
+            "x-auth-request-", "x-client-cert", "x-client-ip", "x-cluster-client-ip", "x-envoy-", "x-forwarded",
+            "x-http-method", "x-method-override", "x-original-", "x-portcullis-", "x-real-ip", "x-request-id",
+            "x-rewrite-", "x-ssl-client-",
+        ],
+        _ => &[],
+    };
+    reserved.iter().any(|reserved| name.starts_with(reserved))
+}
+
+/// The names that `Connection` lists (RFC 9110 section 7.6.1): they belong to the sender's connection.
+struct Listed<'a>(Vec<&'a str>);
+
+impl<'a> Listed<'a> {
+    fn by(fields: &'a HeaderMap) -> Self {
+        let common = ["close", "keep-alive", "te", "upgrade"];
+        let listed = fields.get_all(CONNECTION).iter().flat_map(tokens);
+        Self(listed.filter(|token| !common.iter().any(|name| token.eq_ignore_ascii_case(name))).collect())
+    }
+
+    fn names(&self, name: &HeaderName) -> bool {
+        self.0.iter().any(|listed| listed.eq_ignore_ascii_case(name.as_str()))
+    }
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
+}
+
+fn add_framing(head: &mut HeaderMap, ours: &Outbound<'_>) {
+    match ours.framing {
+        Framing::None => {}
+        Framing::Length(length) => {
+            head.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Framing::Chunked => {
+            head.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    if ours.websocket {
+        head.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+}
+
+fn add_forwarding(head: &mut HeaderMap, ours: &Outbound<'_>) {
+    let (proto, port) = match ours.conn.scheme() {
+        Scheme::Http => ("http", "80"),
+        Scheme::Https => ("https", "443"),
+    };
+    head.insert(FORWARDED_FOR, ours.conn.forwarded_for.clone());
+    head.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+    head.insert(FORWARDED_HOST, ours.authority.clone());
+    head.insert(FORWARDED_PORT, ours.port.map_or(HeaderValue::from_static(port), HeaderValue::from));
+    head.insert(REQUEST_ID, HeaderValue::from_str(&ours.id.to_string()).expect("32 hex digits"));
+    head.append(VIA, ours.conn.pseudonym.0.clone());
+}
+
+/// Who asks, as the route wants to be told. A field is there with a value of ours or not at all.
+fn add_identity(head: &mut HeaderMap, principal: &Principal, wanted: &[IdentityHeader]) {
+    for header in wanted {
+        let (name, text) = match header {
+            IdentityHeader::User => (AUTH_USER, Some(encode(&principal.identity.subject.0))),
+            IdentityHeader::Email => (AUTH_EMAIL, principal.email.as_ref().map(|email| encode(email.as_str()))),
+            IdentityHeader::Groups => (AUTH_GROUPS, groups(principal)),
+            IdentityHeader::PreferredUsername => {
+                (AUTH_USERNAME, principal.preferred_username.as_deref().map(encode))
+            }
+        };
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            head.insert(name, value);
+        }
+    }
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, IDENTITY).to_string()
+}
+
+fn groups(principal: &Principal) -> Option<String> {
+    let names = principal.groups.names();
+    let encoded: Vec<_> = names.iter().map(|name| utf8_percent_encode(name, GROUP).to_string()).collect();
+    (!encoded.is_empty()).then(|| encoded.join(","))
+}
+
+/// The client's cookies without ours, as one field (RFC 9113 section 8.2.3).
+fn foreign_cookies(client: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = client.get_all(COOKIE).iter();
+    let first = values.next()?;
+    if values.next().is_none() && memmem::find(first.as_bytes(), COOKIE_NAME.as_bytes()).is_none() {
+        return Some(first.clone());
+    }
+    let mut joined: Vec<u8> = Vec::new();
+    for pair in client.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';')) {
+        let pair = pair.trim_ascii();
+        if !pair.is_empty() && !is_our_cookie(pair) {
+            if !joined.is_empty() {
+                joined.extend_from_slice(b"; ");
+            }
+            joined.extend_from_slice(pair);
+        }
+    }
+    if joined.is_empty() { None } else { HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok() }
+}
+
+/// Whether a cookie (`name=…`) has a name of ours.
+fn is_our_cookie(pair: &[u8]) -> bool {
+    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    name.len() >= COOKIE_NAME.len() && name[..COOKIE_NAME.len()].eq_ignore_ascii_case(COOKIE_NAME.as_bytes())
+}

@@ -1,18 +1,170 @@
 //! WebSocket upgrades: asked for by the client, granted by the upstream, then bytes both ways until either end, the
 //! session or the idle limit closes it.
 
-use crate::host::Host;
+use std::cell::Cell;
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::{Method, Version, request};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::audit::Outcome;
 use crate::route::RouteSettings;
 
-use super::admit::CanonicalRequest;
+use super::admit::{BadRequest, CanonicalRequest};
+use super::conn::Scheme;
+use super::forward::SessionEnd;
+use super::headers::has_token;
+
+/// Bytes in flight in one direction of a tunnel.
+const BUFFER: usize = 16 * 1024;
+
+/// How long the client's side may take to leave HTTP once the response is sent.
+const HANDOVER: Duration = Duration::from_secs(10);
 
 /// A request to go on as a WebSocket (RFC 6455 section 4.1).
 #[derive(Debug)]
-pub struct WebSocket {}
+pub struct WebSocket(OnUpgrade);
+
+/// An open tunnel, before its bytes flow.
+pub(super) struct Tunnel {
+    pub client: WebSocket,
+    pub upstream: OnUpgrade,
+    pub outcome: Outcome,
+    pub idle: Duration,
+    /// Ends with the session that opened it.
+    pub session_end: Option<SessionEnd>,
+}
 
 /// Whether a WebSocket may be opened by the page that asks: `Origin` is absent (no browser), the own public origin, or
-/// one that the route allows.
-pub fn origin_allowed(request: &CanonicalRequest, host: &Host, public_port: u16, settings: &RouteSettings) -> bool {
-    let _ = (request, host, public_port, settings);
-    todo!()
+/// one that the route allows (RFC 6455 section 10.2). `public_port` is where browsers see HTTPS.
+pub fn origin_allowed(
+    request: &CanonicalRequest,
+    scheme: Scheme,
+    public_port: u16,
+    settings: &RouteSettings,
+) -> bool {
+    if !request.fields().contains_key(ORIGIN) {
+        return true;
+    }
+    let Some(origin) = request.header(&ORIGIN) else { return false };
+    let (scheme, default_port, port) = match scheme {
+        Scheme::Http => ("http", 80, request.port().unwrap_or(80)),
+        Scheme::Https => ("https", 443, public_port),
+    };
+    let host = request.host();
+    let own = if port == default_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") };
+    let same = |allowed: &str| origin.eq_ignore_ascii_case(allowed);
+    same(&own) || settings.allowed_origins.iter().any(|allowed| same(allowed))
+}
+
+impl WebSocket {
+    /// Takes the upgrade out of a head that asks for exactly `websocket`; any other upgrade is not seen (RFC 9110 section
+    /// 7.8 lets a server ignore it).
+    pub(super) fn asked_for(parts: &mut request::Parts) -> Result<Option<Self>, BadRequest> {
+        let fields = &parts.headers;
+        let mut protocols = fields.get_all(UPGRADE).iter();
+        let named = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let asked = named
+            && protocols.next().is_none()
+            && parts.version == Version::HTTP_11
+            && parts.method == Method::GET
+            && has_token(fields, CONNECTION, "upgrade");
+        if !asked {
+            return Ok(None);
+        }
+        let length = fields.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+        if length || fields.contains_key(TRANSFER_ENCODING) {
+            return Err(BadRequest::UpgradeBody);
+        }
+        Ok(parts.extensions.remove::<OnUpgrade>().map(Self))
+    }
+}
+
+impl Tunnel {
+    /// Splices both sides until one ends, nothing moves for the idle limit, or the session ends.
+    pub(super) async fn run(mut self) {
+        let both = async { tokio::try_join!(self.client.0, self.upstream) };
+        let Ok(Ok((client, upstream))) = timeout(HANDOVER, both).await else { return };
+        let flow = Flow::default();
+        let session_end = async {
+            match self.session_end {
+                Some(end) => end.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = splice(client, upstream, self.idle, &flow) => {}
+            () = session_end => {}
+        }
+        self.outcome.note(|event| {
+            event.sent = flow.sent.get();
+            event.received = flow.received.get();
+            event.complete = true;
+        });
+    }
+}
+
+/// Bytes that went through, and when the last ones did.
+struct Flow {
+    sent: Cell<u64>,
+    received: Cell<u64>,
+    moved: Cell<Instant>,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { sent: 0.into(), received: 0.into(), moved: Instant::now().into() }
+    }
+}
+
+async fn splice(client: Upgraded, upstream: Upgraded, idle: Duration, flow: &Flow) {
+    let (mut client_reads, mut client_writes) = split(TokioIo::new(client));
+    let (mut upstream_reads, mut upstream_writes) = split(TokioIo::new(upstream));
+    let quiet = async {
+        loop {
+            let due = flow.moved.get() + idle;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    };
+    let both = async {
+        tokio::join!(
+            copy(&mut client_reads, &mut upstream_writes, |count| flow.count(&flow.received, count)),
+            copy(&mut upstream_reads, &mut client_writes, |count| flow.count(&flow.sent, count)),
+        )
+    };
+    tokio::select! {
+        _ = both => {}
+        () = quiet => {}
+    }
+}
+
+impl Flow {
+    fn count(&self, direction: &Cell<u64>, count: usize) {
+        direction.set(direction.get() + count as u64);
+        self.moved.set(Instant::now());
+    }
+}
+
+/// Copies until the reader ends or either side breaks, then closes the writer.
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    moved: impl Fn(usize),
+) {
+    let mut buffer = vec![0; BUFFER];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if to.write_all(&buffer[..count]).await.is_err() || to.flush().await.is_err() {
+            break;
+        }
+        moved(count);
+    }
+    // The other side may have gone first; there is nobody to tell.
+    drop(to.shutdown().await);
 }

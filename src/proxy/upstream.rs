@@ -1,22 +1,187 @@
-//! Connections to endpoints: pools of one data thread, last in first out.
+//! Connections to endpoints: pools of one data thread, last in first out, over hyper's HTTP/1.1 connections.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, interval, timeout};
 
 use crate::budget::Limits;
+use crate::route::EndpointSet;
 
-/// The pools of a data thread.
-pub struct Upstreams {
+use super::body::RequestBody;
+
+/// How often idle connections are looked through for those that are closed, stale or whose endpoint is gone.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Header bytes of a response: larger heads are a broken upstream.
+const RESPONSE_HEAD_BYTES: usize = 64 * 1024;
+
+/// The connections of a data thread to its upstreams. Cheap to clone within the thread.
+#[derive(Clone)]
+pub struct Upstreams(Rc<Pools>);
+
+struct Pools {
     limits: Arc<Limits>,
+    idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    turn: Cell<u32>,
+}
+
+/// A connection that waits for work.
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    endpoints: EndpointSet,
+    since: Instant,
+}
+
+/// A connection at work. Dropped, it is closed as soon as what runs on it is done.
+pub(super) struct Lease {
+    sender: SendRequest<RequestBody>,
+    address: SocketAddr,
+    endpoints: EndpointSet,
+    pools: Weak<Pools>,
+    reused: bool,
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It was not accepted in time.
+    #[error("the endpoint did not accept in time")]
+    Timeout,
+    /// It was refused.
+    #[error("the endpoint cannot be connected to")]
+    Refused(#[source] io::Error),
+    /// The connection could not be set up.
+    #[error("the connection cannot be used")]
+    Handshake(#[source] hyper::Error),
 }
 
 impl Upstreams {
-    /// Empty pools.
+    /// Empty pools. Called on the data thread, whose local tasks look after them.
     pub fn new(limits: Arc<Limits>) -> Self {
-        Self { limits }
+        let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0) });
+        spawn_local(sweep(Rc::downgrade(&pools)));
+        Self(pools)
     }
 
     /// What peers are granted.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.0.limits
+    }
+
+    /// The endpoint whose turn it is, another one than `failed` where there is one.
+    ///
+    /// Turns follow a Weyl sequence: each backend's endpoints get even shares, whatever other backends are asked for in
+    /// between.
+    pub(super) fn choose(&self, endpoints: &EndpointSet, failed: Option<SocketAddr>) -> Option<SocketAddr> {
+        const GOLDEN: u32 = 0x9E37_79B9;
+        let endpoints = endpoints.load();
+        let turn = self.0.turn.get().wrapping_add(GOLDEN);
+        self.0.turn.set(turn);
+        let at = ((u64::from(turn) * endpoints.len() as u64) >> 32) as usize;
+        let chosen = *endpoints.get(at)?;
+        if Some(chosen) != failed {
+            return Some(chosen);
+        }
+        endpoints.get((at + 1) % endpoints.len()).copied()
+    }
+
+    /// The connection to an endpoint that was idle for the shortest time.
+    pub(super) fn idle(&self, address: SocketAddr) -> Option<Lease> {
+        let mut idle = self.0.idle.borrow_mut();
+        let pool = idle.get_mut(&address)?;
+        while let Some(Idle { sender, endpoints, .. }) = pool.pop() {
+            if sender.is_ready() && !sender.is_closed() {
+                return Some(Lease { sender, address, endpoints, pools: Rc::downgrade(&self.0), reused: true });
+            }
+        }
+        None
+    }
+
+    /// Opens a connection to an endpoint; with `upgrades` it can leave HTTP.
+    pub(super) async fn connect(
+        &self,
+        address: SocketAddr,
+        endpoints: &EndpointSet,
+        within: Duration,
+        upgrades: bool,
+    ) -> Result<Lease, ConnectError> {
+        let stream = timeout(within, TcpStream::connect(address)).await.map_err(|_| ConnectError::Timeout)?;
+        let stream = stream.map_err(ConnectError::Refused)?;
+        stream.set_nodelay(true).map_err(ConnectError::Refused)?;
+        let mut builder = http1::Builder::new();
+        builder.max_header_size(RESPONSE_HEAD_BYTES).max_buf_size(RESPONSE_HEAD_BYTES);
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Handshake)?;
+        // The task ends with its connection; why is told to whoever waits for a response.
+        if upgrades {
+            spawn_local(async move { drop(connection.with_upgrades().await) });
+        } else {
+            spawn_local(async move { drop(connection.await) });
+        }
+        let pools = Rc::downgrade(&self.0);
+        Ok(Lease { sender, address, endpoints: endpoints.clone(), pools, reused: false })
+    }
+}
+
+impl Lease {
+    /// Which endpoint.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it came out of the pool, where its upstream may have closed it in the meantime.
+    pub(super) fn reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Sends a request; what was not sent at all comes back in the error.
+    pub(super) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        self.sender.try_send_request(request)
+    }
+
+    /// Gives the connection back, if its endpoint is still one and it can be used again.
+    pub(super) fn give_back(self) {
+        let Some(pools) = self.pools.upgrade() else { return };
+        if self.sender.is_closed() || self.endpoints.load().binary_search(&self.address).is_err() {
+            return;
+        }
+        let mut idle = pools.idle.borrow_mut();
+        let pool = idle.entry(self.address).or_default();
+        if pool.len() < pools.limits.idle_upstream {
+            pool.push(Idle { sender: self.sender, endpoints: self.endpoints, since: Instant::now() });
+        }
+    }
+}
+
+/// Closes idle connections that are stale, and those to endpoints that are gone.
+async fn sweep(pools: Weak<Pools>) {
+    let mut tick = interval(SWEEP);
+    loop {
+        tick.tick().await;
+        let Some(pools) = pools.upgrade() else { return };
+        let stale = Instant::now().checked_sub(pools.limits.idle);
+        pools.idle.borrow_mut().retain(|address, pool| {
+            pool.retain(|idle| {
+                let fresh = stale.is_none_or(|stale| idle.since > stale);
+                fresh && !idle.sender.is_closed() && idle.endpoints.load().binary_search(address).is_ok()
+            });
+            !pool.is_empty()
+        });
     }
 }

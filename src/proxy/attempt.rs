@@ -1,0 +1,258 @@
+//! Sending a request to an endpoint: the choice, the connection, the head, the deadlines, and the one second attempt.
+//!
+//! A request is tried again when no connection could be opened, or when a pooled one was closed before any byte of a
+//! response and the request was not sent at all or may be repeated (RFC 9110 section 9.2.2).
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+
+use http::{Method, Request, Response, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until};
+
+use crate::audit::RequestId;
+use crate::route::Backend;
+
+use super::admit::CanonicalRequest;
+use super::body::{RequestBody, Upload, UploadState};
+use super::forward::Exchange;
+use super::headers::{self, Framing, Outbound};
+use super::rejection::{Refusal, Rejection};
+use super::upstream::{ConnectError, Lease};
+
+/// Why no upstream answered.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The route leads nowhere, or its backend has no endpoint.
+    #[error("the backend has no endpoint")]
+    NoEndpoint,
+    /// No connection to the endpoint.
+    #[error("no connection to `{0}`")]
+    Connect(SocketAddr, #[source] ConnectError),
+    /// The connection broke before a response, or what came is no HTTP.
+    #[error("no response from `{0}`")]
+    Broken(SocketAddr, #[source] hyper::Error),
+    /// The response can be read in two ways.
+    #[error("the response of `{0}` is framed ambiguously")]
+    Ambiguous(SocketAddr),
+    /// A switch of protocols that was not asked for, or to another protocol.
+    #[error("`{0}` switched protocols unasked")]
+    Unasked(SocketAddr),
+    /// No response head in time.
+    #[error("no response from `{0}` in time")]
+    Timeout(SocketAddr),
+    /// The request body is larger than the route accepts.
+    #[error("the request body is too large")]
+    BodyTooLarge,
+    /// The request body stood still for too long.
+    #[error("the request body did not arrive in time")]
+    BodyStalled,
+    /// The request body broke off or is malformed.
+    #[error("the request body broke off")]
+    BodyBroken,
+    /// The caller has as many tunnels open as are granted.
+    #[error("too many tunnels are open")]
+    TooManyTunnels,
+}
+
+/// One request on its way.
+pub(super) struct Sending<'a> {
+    exchange: &'a Exchange<'a>,
+    request: &'a CanonicalRequest,
+    backend: &'a Backend,
+    id: RequestId,
+    framing: Framing,
+    websocket: bool,
+    deadline: Option<Instant>,
+}
+
+/// What an upstream answered.
+pub(super) struct Answer {
+    pub response: Response<Incoming>,
+    pub lease: Lease,
+    pub upload: Option<Rc<Upload>>,
+    /// When the whole exchange must have ended.
+    pub deadline: Option<Instant>,
+}
+
+/// What one attempt led to, if not to a response.
+enum Miss {
+    /// It may be tried again with this body, where possible at another endpoint.
+    Again(RequestBody, UpstreamError),
+    Final(UpstreamError),
+}
+
+impl<'a> Sending<'a> {
+    /// Prepares; refuses a body that is too large by its own word.
+    pub(super) fn new(
+        exchange: &'a Exchange<'a>,
+        request: &'a CanonicalRequest,
+        id: RequestId,
+        body: &Incoming,
+        websocket: bool,
+    ) -> Result<Self, UpstreamError> {
+        let settings = &exchange.route.settings;
+        let backend = exchange.route.backend.as_deref().ok_or(UpstreamError::NoEndpoint)?;
+        let framing = framing_of(request.method(), body);
+        if let (Framing::Length(length), Some(limit)) = (framing, settings.request_body_limit)
+            && length > limit
+        {
+            return Err(UpstreamError::BodyTooLarge);
+        }
+        let deadline = settings.request_timeout.map(|within| Instant::now() + within);
+        Ok(Self { exchange, request, backend, id, framing, websocket, deadline })
+    }
+
+    /// Sends it; gives the head of the response.
+    pub(super) async fn response(self, body: Incoming) -> Result<Answer, UpstreamError> {
+        let limit = self.exchange.route.settings.request_body_limit;
+        let (body, upload) = RequestBody::of(body, limit, self.exchange.idle_limit());
+        let first = self.choose(None)?;
+        let sent = match self.attempt(first, body, upload.as_deref(), false).await {
+            Err(Miss::Again(body, _)) => {
+                let second = self.choose(Some(first))?;
+                self.attempt(second, body, upload.as_deref(), true).await
+            }
+            sent => sent,
+        };
+        match sent {
+            Ok((response, lease)) => Ok(Answer { response, lease, upload, deadline: self.deadline }),
+            Err(Miss::Again(_, error) | Miss::Final(error)) => Err(error),
+        }
+    }
+
+    fn choose(&self, failed: Option<SocketAddr>) -> Result<SocketAddr, UpstreamError> {
+        let endpoints = &self.backend.endpoints;
+        self.exchange.upstreams.choose(endpoints, failed).ok_or(UpstreamError::NoEndpoint)
+    }
+
+    /// One attempt: the second opens a new connection, since those of a restarted upstream are stale together.
+    async fn attempt(
+        &self,
+        address: SocketAddr,
+        body: RequestBody,
+        upload: Option<&Upload>,
+        second: bool,
+    ) -> Result<(Response<Incoming>, Lease), Miss> {
+        let pooled = if second || self.websocket { None } else { self.exchange.upstreams.idle(address) };
+        let mut lease = match pooled {
+            Some(lease) => lease,
+            None => match self.connect(address).await {
+                Ok(lease) => lease,
+                Err(error) => return Err(Miss::Again(body, UpstreamError::Connect(address, error))),
+            },
+        };
+        let repeatable = matches!(body, RequestBody::Empty) && is_idempotent(self.request.method());
+        let head = self.head(body);
+        let sent = self.within_deadlines(lease.send(head), upload).await;
+        let Some(sent) = sent else { return Err(Miss::Final(UpstreamError::Timeout(address))) };
+        let mut error = match sent {
+            Ok(response) => return Ok((response, lease)),
+            Err(error) => error,
+        };
+        let unsent = error.take_message().map(Request::into_body);
+        let error = error.into_error();
+        if let Some(fault) = upload.and_then(fault_of) {
+            return Err(Miss::Final(fault));
+        }
+        let nothing_came = error.is_canceled() || error.is_closed() || error.is_incomplete_message() || !error.is_parse();
+        let body = unsent.or_else(|| repeatable.then_some(RequestBody::Empty));
+        let error = UpstreamError::Broken(address, error);
+        match body {
+            Some(body) if lease.reused() && nothing_came => Err(Miss::Again(body, error)),
+            _ => Err(Miss::Final(error)),
+        }
+    }
+
+    async fn connect(&self, address: SocketAddr) -> Result<Lease, ConnectError> {
+        let upstreams = self.exchange.upstreams;
+        let within = self.exchange.route.settings.connect_timeout.unwrap_or(upstreams.limits().connect);
+        upstreams.connect(address, &self.backend.endpoints, within, self.websocket).await
+    }
+
+    /// The request as it is sent, its head rebuilt.
+    fn head(&self, body: RequestBody) -> Request<RequestBody> {
+        let settings = &self.exchange.route.settings;
+        let caller = self.exchange.caller.as_ref();
+        let ours = Outbound {
+            conn: self.exchange.conn,
+            id: self.id,
+            authority: self.request.authority(),
+            port: self.request.port(),
+            framing: self.framing,
+            websocket: self.websocket,
+            identity: caller.map(|caller| (caller.principal, &*settings.identity_headers)),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.request.method().clone();
+        *request.uri_mut() = Uri::from(self.request.wire_target().clone());
+        *request.headers_mut() = headers::outbound(self.request.fields(), &ours);
+        request
+    }
+
+    /// Waits for a response head: for as long as the body moves, and then for the limit. `None` where it did not come.
+    async fn within_deadlines<T>(&self, sending: impl Future<Output = T>, upload: Option<&Upload>) -> Option<T> {
+        let limit = self.exchange.upstreams.limits().response_head;
+        let mut sending = pin!(sending);
+        let mut due = Instant::now() + limit;
+        loop {
+            let at = self.deadline.map_or(due, |deadline| deadline.min(due));
+            tokio::select! {
+                biased;
+                sent = &mut sending => return Some(sent),
+                () = sleep_until(at) => {}
+            }
+            match upload {
+                Some(upload) if self.deadline != Some(at) && upload.moved() + limit > at => {
+                    due = upload.moved() + limit;
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// How a body is delimited upstream: by its length where the client told it, else in chunks. A request that has no body
+/// says so where its method expects one (RFC 9110 section 8.6).
+fn framing_of(method: &Method, body: &Incoming) -> Framing {
+    if body.is_end_stream() {
+        let expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+        return if expected { Framing::Length(0) } else { Framing::None };
+    }
+    body.size_hint().exact().map_or(Framing::Chunked, Framing::Length)
+}
+
+/// Methods that may be repeated (RFC 9110 section 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+/// What is wrong with a request body, where that is why the exchange failed.
+fn fault_of(upload: &Upload) -> Option<UpstreamError> {
+    match upload.state() {
+        UploadState::TooLarge => Some(UpstreamError::BodyTooLarge),
+        UploadState::Stalled => Some(UpstreamError::BodyStalled),
+        UploadState::Broken => Some(UpstreamError::BodyBroken),
+        UploadState::Running | UploadState::Finished => None,
+    }
+}
+
+impl From<UpstreamError> for Rejection {
+    fn from(error: UpstreamError) -> Self {
+        let refusal = match &error {
+            UpstreamError::NoEndpoint => Refusal::NoEndpoint,
+            UpstreamError::Connect(_, ConnectError::Timeout) | UpstreamError::Timeout(_) => Refusal::GatewayTimeout,
+            UpstreamError::Connect(..)
+            | UpstreamError::Broken(..)
+            | UpstreamError::Ambiguous(_)
+            | UpstreamError::Unasked(_) => Refusal::BadGateway,
+            UpstreamError::BodyTooLarge => Refusal::BodyTooLarge,
+            UpstreamError::BodyStalled => Refusal::RequestTimeout,
+            UpstreamError::BodyBroken => Refusal::BadRequest,
+            UpstreamError::TooManyTunnels => Refusal::Overloaded,
+        };
+        refusal.because(error.to_string())
+    }
+}

@@ -1,0 +1,75 @@
+//! A client's connection, as far as its requests must know of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::host::Host;
+use crate::tls::Certificate;
+
+use super::headers::Pseudonym;
+
+/// What is known of a client's connection.
+#[derive(Clone, Debug)]
+pub struct Conn {
+    /// The socket peer.
+    pub peer: SocketAddr,
+    /// Our end of the socket.
+    pub local: SocketAddr,
+    /// What carries the requests.
+    pub transport: Transport,
+    /// How this process signs `Via`.
+    pub(super) pseudonym: Pseudonym,
+    /// `X-Forwarded-For` of every request.
+    pub(super) forwarded_for: HeaderValue,
+}
+
+/// What carries the requests of a connection.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// Plain TCP.
+    Plain,
+    /// TLS.
+    Tls {
+        /// The server name that the client asked for (RFC 6066 section 3).
+        server_name: Option<Host>,
+        /// The certificate that it was shown.
+        certificate: Arc<Certificate>,
+    },
+}
+
+/// The scheme of a request: the listener's, never what the request says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scheme {
+    /// `http`.
+    Http,
+    /// `https`.
+    Https,
+}
+
+impl Conn {
+    /// A connection between two ends; an IPv4 address mapped into IPv6 counts as what it is.
+    pub fn new(peer: SocketAddr, local: SocketAddr, transport: Transport, pseudonym: Pseudonym) -> Self {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let forwarded_for = HeaderValue::from_str(&peer.ip().to_string()).expect("an address is plain ASCII");
+        Self { peer, local, transport, pseudonym, forwarded_for }
+    }
+
+    /// The scheme.
+    pub fn scheme(&self) -> Scheme {
+        match self.transport {
+            Transport::Plain => Scheme::Http,
+            Transport::Tls { .. } => Scheme::Https,
+        }
+    }
+
+    /// Whether a request for `host` came over a connection made for another one: a server name was sent, it differs, and
+    /// the certificate shown is not good for `host` (RFC 9110 section 15.5.20).
+    pub fn misdirected(&self, host: &Host) -> bool {
+        match &self.transport {
+            Transport::Tls { server_name: Some(name), certificate } => name != host && !certificate.covers(host),
+            Transport::Tls { server_name: None, .. } | Transport::Plain => false,
+        }
+    }
+}
