@@ -1,12 +1,16 @@
 //! The data plane: accepts, admits, decides, forwards. Reading `service.rs` from top to bottom is the specification.
 
 pub mod admit;
+mod attempt;
 pub mod body;
+mod conn;
+mod connection;
 pub mod forward;
 pub mod headers;
 pub mod listener;
 pub mod negotiation;
 pub mod pages;
+mod pulse;
 pub mod rejection;
 pub mod return_path;
 pub mod service;

@@ -285,11 +285,6 @@ impl Upload {
         self.moved.get()
     }
 
-    /// Bytes that came from the client.
-    pub(super) fn received(&self) -> u64 {
-        self.received.get()
-    }
-
     fn becomes(&self, state: UploadState) {
         self.moved.set(Instant::now());
         self.state.set(state);

@@ -1,12 +1,35 @@
 //! Sockets and data threads: each thread has its own current-thread runtime, its own listening sockets, its own service.
+//!
+//! The kernel spreads connections over the threads (`SO_REUSEPORT`); where it cannot, all threads accept from one socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{LocalSet, spawn_blocking};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::budget::Limits;
 
-use super::service::Shared;
+use super::connection::Thread;
+use super::headers::Pseudonym;
+use super::service::{Service, Shared};
+use super::tls::Tls;
+
+/// Connections that wait to be accepted, a socket.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting rests when the system has no more to give (file descriptors, memory).
+const REST: Duration = Duration::from_millis(50);
 
 /// Where and how to listen.
 #[derive(Clone, Debug)]
@@ -22,32 +45,78 @@ pub struct ListenerSettings {
 }
 
 /// Sockets that are bound, so that nobody else has them; connections wait in their queues.
-pub struct Bound {}
+pub struct Bound {
+    http: Vec<StdListener>,
+    https: Vec<StdListener>,
+    threads: usize,
+    limits: Arc<Limits>,
+}
 
 /// Data threads at work.
-pub struct Running {}
+pub struct Running {
+    stop: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a data thread starts from.
+struct Start {
+    http: Option<StdListener>,
+    https: Option<StdListener>,
+    tls: Tls,
+    shared: Shared,
+    budget: Arc<Semaphore>,
+    limits: Arc<Limits>,
+    pseudonym: Pseudonym,
+    stop: CancellationToken,
+}
 
 /// Binds every socket; fails where another process listens already.
-pub fn bind(settings: ListenerSettings) -> io::Result<Bound> {
-    let _ = settings;
-    todo!()
+pub fn bind(settings: &ListenerSettings) -> io::Result<Bound> {
+    let threads = settings.threads.max(1);
+    let sockets = |address: Option<SocketAddr>| address.map_or(Ok(Vec::new()), |address| bind_all(address, threads));
+    Ok(Bound {
+        http: sockets(settings.http)?,
+        https: sockets(settings.https)?,
+        threads,
+        limits: Arc::clone(&settings.limits),
+    })
 }
 
 impl Bound {
     /// The address of the plain listener, with its real port.
     pub fn http(&self) -> Option<SocketAddr> {
-        todo!()
+        self.http.first()?.local_addr().ok()
     }
 
     /// The address of the TLS listener, with its real port.
     pub fn https(&self) -> Option<SocketAddr> {
-        todo!()
+        self.https.first()?.local_addr().ok()
     }
 
     /// Starts the data threads.
     pub fn start(self, shared: &Shared) -> io::Result<Running> {
-        let _ = shared;
-        todo!()
+        let tls = Tls::new(shared.reader.clone()).map_err(io::Error::other)?;
+        let budget = Arc::new(Semaphore::new(self.limits.connections));
+        let pseudonym = Pseudonym::new();
+        let stop = CancellationToken::new();
+        let (mut http, mut https) = (self.http.into_iter(), self.https.into_iter());
+        let mut threads = Vec::with_capacity(self.threads);
+        for number in 0..self.threads {
+            let start = Start {
+                http: http.next(),
+                https: https.next(),
+                tls: tls.clone(),
+                shared: shared.clone(),
+                budget: Arc::clone(&budget),
+                limits: Arc::clone(&self.limits),
+                pseudonym: pseudonym.clone(),
+                stop: stop.clone(),
+            };
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let thread = thread::Builder::new().name(format!("data-{number}"));
+            threads.push(thread.spawn(move || LocalSet::new().block_on(&runtime, start.run()))?);
+        }
+        Ok(Running { stop, threads })
     }
 }
 
@@ -55,6 +124,139 @@ impl Running {
     /// Accepts until the queues are empty, closes the sockets, and waits for what still runs, at most for
     /// [`Limits::drain`].
     pub async fn drain(self) {
-        todo!()
+        self.stop.cancel();
+        let threads = self.threads;
+        let joined = spawn_blocking(move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
+        if !matches!(joined.await, Ok(true)) {
+            tracing::error!("a data thread ended by a panic");
+        }
     }
+}
+
+impl Start {
+    /// The life of a data thread.
+    async fn run(self) {
+        let limits = Arc::clone(&self.limits);
+        let stop = self.stop.clone();
+        let thread = Rc::new(Thread {
+            service: Rc::new(Service::new(self.shared)),
+            tls: self.tls,
+            limits: Arc::clone(&limits),
+            pseudonym: self.pseudonym,
+            stop: self.stop,
+        });
+        let connections = TaskTracker::new();
+        let acceptors = TaskTracker::new();
+        for (socket, tls) in [(self.http, false), (self.https, true)] {
+            let Some(socket) = socket else { continue };
+            let acceptor = Acceptor {
+                thread: Rc::clone(&thread),
+                tls,
+                budget: Arc::clone(&self.budget),
+                connections: connections.clone(),
+            };
+            acceptors.spawn_local(acceptor.run(socket));
+        }
+        stop.cancelled().await;
+        acceptors.close();
+        acceptors.wait().await;
+        connections.close();
+        if timeout(limits.drain, connections.wait()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "connections cut at the end of the drain");
+        }
+    }
+}
+
+/// Accepts from one socket.
+struct Acceptor {
+    thread: Rc<Thread>,
+    tls: bool,
+    budget: Arc<Semaphore>,
+    connections: TaskTracker,
+}
+
+impl Acceptor {
+    async fn run(self, socket: StdListener) {
+        let listener = match TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "a listening socket cannot be used"),
+        };
+        let stop = self.thread.stop.clone();
+        stop.run_until_cancelled(self.accept(&listener)).await;
+        // Closing the socket resets what waits in its queue, so the queue is emptied first.
+        let Ok(queue) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = queue.accept() {
+            let Ok(place) = Arc::clone(&self.budget).try_acquire_owned() else { return };
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.serve(stream, peer, place);
+            }
+        }
+    }
+
+    /// Accepts for ever: whatever fails is one connection, or passes.
+    async fn accept(&self, listener: &TcpListener) {
+        loop {
+            let Ok(place) = Arc::clone(&self.budget).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, peer)) => self.serve(stream, peer, place),
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accepting rests");
+                    sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let thread = Rc::clone(&self.thread);
+        let tls = self.tls;
+        self.connections.spawn_local(async move {
+            let _place = place;
+            if tls {
+                thread.serve_tls(stream, peer).await;
+            } else {
+                thread.serve_plain(stream, peer).await;
+            }
+        });
+    }
+}
+
+/// Whether an error of `accept` is about the connection that was to be accepted.
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// One socket a thread on the same address, or clones of one socket where the system cannot spread.
+fn bind_all(address: SocketAddr, threads: usize) -> io::Result<Vec<StdListener>> {
+    // Without SO_REUSEPORT first: another process of ours would else share the address unseen.
+    let probe = bind_one(address, false)?;
+    if !cfg!(target_os = "linux") {
+        return (0..threads).map(|_| probe.try_clone()).collect();
+    }
+    let address = probe.local_addr()?;
+    drop(probe);
+    (0..threads).map(|_| bind_one(address, true)).collect()
+}
+
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }

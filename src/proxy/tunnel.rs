@@ -1,7 +1,10 @@
 //! WebSocket upgrades: asked for by the client, granted by the upstream, then bytes both ways until either end, the
 //! session or the idle limit closes it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING, UPGRADE};
@@ -12,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::audit::Outcome;
+use crate::identity::Identity;
 use crate::route::RouteSettings;
 
 use super::admit::{BadRequest, CanonicalRequest};
@@ -37,6 +41,50 @@ pub(super) struct Tunnel {
     pub idle: Duration,
     /// Ends with the session that opened it.
     pub session_end: Option<SessionEnd>,
+    pub place: Place,
+}
+
+/// Whose tunnel it is: a person's, or where nobody signed in, an address's.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Owner {
+    Person(Identity),
+    Address(IpAddr),
+}
+
+/// The open tunnels of a data thread by owner.
+#[derive(Clone, Default)]
+pub(super) struct Tunnels(Rc<RefCell<HashMap<Owner, usize>>>);
+
+/// The place of one open tunnel, given back when dropped.
+pub(super) struct Place {
+    tunnels: Tunnels,
+    owner: Owner,
+}
+
+impl Tunnels {
+    /// A place for one more tunnel, unless its owner has as many as are granted.
+    pub(super) fn place(&self, person: Option<&Identity>, peer: IpAddr, granted: usize) -> Option<Place> {
+        let owner = person.cloned().map_or(Owner::Address(peer), Owner::Person);
+        let mut open = self.0.borrow_mut();
+        let count = open.entry(owner.clone()).or_default();
+        if *count >= granted {
+            return None;
+        }
+        *count += 1;
+        Some(Place { tunnels: self.clone(), owner })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.tunnels.0.borrow_mut();
+        if let Some(count) = open.get_mut(&self.owner) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.owner);
+            }
+        }
+    }
 }
 
 /// Whether a WebSocket may be opened by the page that asks: `Origin` is absent (no browser), the own public origin, or

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,11 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::budget::Limits;
+use crate::identity::Identity;
 use crate::route::EndpointSet;
 
 use super::body::RequestBody;
+use super::tunnel::{Place, Tunnels};
 
 /// How often idle connections are looked through for those that are closed, stale or whose endpoint is gone.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -36,6 +38,7 @@ struct Pools {
     limits: Arc<Limits>,
     idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
     turn: Cell<u32>,
+    tunnels: Tunnels,
 }
 
 /// A connection that waits for work.
@@ -71,7 +74,7 @@ pub enum ConnectError {
 impl Upstreams {
     /// Empty pools. Called on the data thread, whose local tasks look after them.
     pub fn new(limits: Arc<Limits>) -> Self {
-        let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0) });
+        let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels: Tunnels::default() });
         spawn_local(sweep(Rc::downgrade(&pools)));
         Self(pools)
     }
@@ -79,6 +82,11 @@ impl Upstreams {
     /// What peers are granted.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// A place for one more tunnel of a person or, where nobody signed in, of an address.
+    pub(super) fn tunnel_place(&self, person: Option<&Identity>, peer: IpAddr) -> Option<Place> {
+        self.0.tunnels.place(person, peer, self.0.limits.tunnels)
     }
 
     /// The endpoint whose turn it is, another one than `failed` where there is one.

@@ -1,0 +1,230 @@
+//! One client connection: handshake, version, requests, deadlines, goodbye.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::budget::Limits;
+
+use super::body;
+use super::conn::{Conn, Transport};
+use super::headers::Pseudonym;
+use super::pulse::{Pulse, Tracked, Verdict, Watched};
+use super::service;
+use super::tls::{Handshake, Tls};
+
+/// Bytes that hyper buffers of a head or of a response, a connection.
+const BUFFER: usize = 64 * 1024;
+
+/// Resets that a client may have outstanding before we have seen the streams (RUSTSEC-2023-0034).
+const PENDING_RESETS: usize = 20;
+
+/// Streams that we reset ourselves before we give the connection up (RUSTSEC-2024-0003).
+const OWN_RESETS: usize = 1024;
+
+/// How long a connection that was told to go may take.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long a connection that was accepted while we stop may take to send its request.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What all connections of a data thread share.
+pub(super) struct Thread {
+    pub service: Rc<service::Service>,
+    pub tls: Tls,
+    pub limits: Arc<Limits>,
+    pub pseudonym: Pseudonym,
+    pub stop: CancellationToken,
+}
+
+impl Thread {
+    /// Serves a plain connection.
+    pub(super) async fn serve_plain(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let Ok(local) = stream.local_addr() else { return };
+        let conn = Conn::new(peer, local, Transport::Plain, self.pseudonym.clone());
+        self.serve_http1(stream, conn).await;
+    }
+
+    /// Shakes hands and serves what was agreed on.
+    pub(super) async fn serve_tls(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let Ok(local) = stream.local_addr() else { return };
+        let handshake = timeout(self.limits.handshake_deadline, self.tls.accept(stream)).await;
+        // Whoever fails here has been told by an alert; nothing was asked yet.
+        let Ok(Ok(Handshake { stream, transport, h2 })) = handshake else { return };
+        let conn = Conn::new(peer, local, transport, self.pseudonym.clone());
+        if h2 {
+            self.serve_http2(stream, conn).await;
+        } else {
+            self.serve_http1(stream, conn).await;
+        }
+    }
+
+    async fn serve_http1<S>(self: Rc<Self>, stream: S, conn: Conn)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let pulse = Pulse::new(true);
+        let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
+        let service = self.service(conn, &pulse);
+        let connection = http1_builder(&self.limits).serve_connection(io, service).with_upgrades();
+        self.watch(connection, &pulse).await;
+    }
+
+    async fn serve_http2<S>(self: Rc<Self>, stream: S, conn: Conn)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let pulse = Pulse::new(false);
+        let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
+        let service = self.service(conn, &pulse);
+        let connection = http2_builder(&self.limits).serve_connection(io, service);
+        self.watch(connection, &pulse).await;
+    }
+
+    /// What hyper calls for each request. A panic is this request's alone.
+    fn service(
+        &self,
+        conn: Conn,
+        pulse: &Arc<Pulse>,
+    ) -> impl Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible, Future: 'static> + use<> {
+        let service = Rc::clone(&self.service);
+        let conn = Rc::new(conn);
+        let pulse = Arc::clone(pulse);
+        service_fn(move |request: Request<Incoming>| {
+            let active = pulse.begin();
+            let answer = Rc::clone(&service).handle(request, Rc::clone(&conn));
+            async move {
+                let response = AssertUnwindSafe(answer).catch_unwind().await;
+                let response = response.unwrap_or_else(|_| body::own(internal_error(), None));
+                Ok(response.map(|body| Tracked { body, active }))
+            }
+        })
+    }
+
+    /// Runs a connection under its deadlines, until it ends or we stop.
+    async fn watch(&self, connection: impl Connection, pulse: &Pulse) {
+        let mut connection = pin!(connection);
+        let mut alarm = pin!(sleep_until(Instant::now() + self.limits.head_deadline));
+        let mut stop = pin!(self.stop.cancelled());
+        let mut stage = Stage::Open;
+        loop {
+            tokio::select! {
+                biased;
+                // Why it ended concerns the client alone.
+                _ = connection.as_mut() => return,
+                () = &mut stop, if stage == Stage::Open => {
+                    stage = Stage::Stopping;
+                    let late = if pulse.served() { Duration::ZERO } else { LATE };
+                    alarm.as_mut().reset(Instant::now() + late);
+                }
+                () = &mut alarm => match (stage, pulse.check(&self.limits)) {
+                    (_, Verdict::Stuck) | (Stage::Leaving, Verdict::Idle) => return,
+                    (Stage::Stopping, _) | (_, Verdict::Idle) => {
+                        stage = Stage::Leaving;
+                        connection.as_mut().say_goodbye();
+                        alarm.as_mut().reset(Instant::now() + GOODBYE);
+                    }
+                    (Stage::Open | Stage::Leaving, Verdict::AliveUntil(at)) => alarm.as_mut().reset(at),
+                }
+            }
+        }
+    }
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Open,
+    /// We stop; whoever was just accepted may still ask.
+    Stopping,
+    /// It was told to go.
+    Leaving,
+}
+
+/// HTTP/1.1 as we speak it. Every limit is set here and nowhere else.
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_headers(limits.header_lines)
+        .max_header_size(limits.header_bytes + limits.target_bytes)
+        .max_buf_size(BUFFER);
+    builder
+}
+
+/// HTTP/2 as we speak it. Every limit is set here and nowhere else.
+fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams)
+        .initial_stream_window_size(limits.h2_stream_window)
+        .initial_connection_window_size(limits.h2_connection_window)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(OWN_RESETS)
+        .max_send_buf_size(BUFFER);
+    builder
+}
+
+fn internal_error() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(b"internal error\n"));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+/// Runs the streams of a connection on its own thread.
+#[derive(Clone)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
+    fn execute(&self, stream: F) {
+        spawn_local(stream);
+    }
+}
+
+/// A connection of either version that can be asked to go.
+trait Connection: Future<Output = hyper::Result<()>> {
+    /// Finishes what runs and begins nothing new.
+    fn say_goodbye(self: Pin<&mut Self>);
+}
+
+impl<I, S> Connection for http1::UpgradeableConnection<I, S>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible>,
+{
+    fn say_goodbye(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S> Connection for http2::Connection<I, S, Local>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible>,
+    S::Future: 'static,
+{
+    fn say_goodbye(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}

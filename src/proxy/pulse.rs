@@ -1,0 +1,207 @@
+//! The deadlines of a client's connection: to send a head, to be idle, to take what is sent to it.
+//!
+//! Requests and the socket only note what happens; one lazy timer a connection (`connection.rs`) reads it. It wakes at
+//! least as often as the shortest deadline lasts, so no deadline passes unseen, and no request sets a timer of its own.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::budget::Limits;
+
+use super::body::{BodyError, ProxyBody};
+
+/// What a connection does at the moment. Times are milliseconds since its start, plus one; zero is "not now".
+pub(super) struct Pulse {
+    start: Instant,
+    /// Whether bytes from the client begin a head (HTTP/1) or may be anything (HTTP/2).
+    heads: bool,
+    head_since: AtomicU64,
+    quiet_since: AtomicU64,
+    blocked_since: AtomicU64,
+    active: AtomicU32,
+    requests: AtomicU64,
+}
+
+/// What the timer does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Nothing is due before.
+    AliveUntil(Instant),
+    /// It was idle for too long: say goodbye.
+    Idle,
+    /// It holds us up: close it.
+    Stuck,
+}
+
+impl Pulse {
+    pub(super) fn new(heads: bool) -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            heads,
+            head_since: AtomicU64::new(0),
+            quiet_since: AtomicU64::new(1),
+            blocked_since: AtomicU64::new(0),
+            active: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// A request's head is complete; its place is given back with its body.
+    pub(super) fn begin(self: &Arc<Self>) -> Active {
+        self.head_since.store(0, Relaxed);
+        self.active.fetch_add(1, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+        Active(Arc::clone(self))
+    }
+
+    /// Whether any request came yet.
+    pub(super) fn served(&self) -> bool {
+        self.requests.load(Relaxed) > 0
+    }
+
+    /// Looks at the deadlines.
+    pub(super) fn check(&self, limits: &Limits) -> Verdict {
+        let now = self.now();
+        let head = due(&self.head_since, limits.head_deadline);
+        let blocked = due(&self.blocked_since, limits.body_idle);
+        let idle = self.active.load(Relaxed) == 0 && head.is_none();
+        let quiet = if idle { due(&self.quiet_since, limits.idle) } else { None };
+        if [head, blocked].into_iter().flatten().any(|due| due <= now) {
+            return Verdict::Stuck;
+        }
+        if quiet.is_some_and(|due| due <= now) {
+            return Verdict::Idle;
+        }
+        let shortest = limits.head_deadline.min(limits.body_idle).min(limits.idle);
+        let next = [head, blocked, quiet].into_iter().flatten().min().unwrap_or(u64::MAX);
+        let wait = (next - now).min(millis(shortest));
+        Verdict::AliveUntil(Instant::now() + std::time::Duration::from_millis(wait.max(1)))
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.start.elapsed()) + 1
+    }
+
+    fn read(&self) {
+        if self.heads && self.active.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0 {
+            self.head_since.store(self.now(), Relaxed);
+        }
+    }
+
+    fn wrote(&self, blocked: bool) {
+        if !blocked {
+            self.blocked_since.store(0, Relaxed);
+        } else if self.blocked_since.load(Relaxed) == 0 {
+            self.blocked_since.store(self.now(), Relaxed);
+        }
+    }
+}
+
+fn due(since: &AtomicU64, limit: std::time::Duration) -> Option<u64> {
+    match since.load(Relaxed) {
+        0 => None,
+        since => Some(since + millis(limit)),
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}
+
+/// The place of one request on its connection.
+pub(super) struct Active(Arc<Pulse>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if self.0.active.fetch_sub(1, Relaxed) == 1 {
+            self.0.quiet_since.store(self.0.now(), Relaxed);
+        }
+    }
+}
+
+/// A response body that keeps its request's place.
+pub(super) struct Tracked {
+    pub body: ProxyBody,
+    pub active: Active,
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A socket that notes when bytes come, and when nobody takes ours.
+pub(super) struct Watched<S> {
+    pub stream: S,
+    pub pulse: Arc<Pulse>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.pulse.read();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.pulse.wrote(wrote.is_pending());
+        wrote
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.pulse.wrote(wrote.is_pending());
+        wrote
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.pulse.wrote(flushed.is_pending());
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
