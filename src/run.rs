@@ -97,7 +97,7 @@ impl Sockets {
         let settings =
             ListenerSettings { http: http.0, https: https.0, threads: process.threads(), limits: Arc::clone(limits) };
         let data =
-            listener::bind(settings).context("cannot listen; choose other addresses with `--http` and `--https`")?;
+            listener::bind(&settings).context("cannot listen; choose other addresses with `--http` and `--https`")?;
         let admin = match admin.0 {
             Some(address) => Some(crate::serve::bind(address, "--admin").await?),
             None => None,

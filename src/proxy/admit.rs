@@ -234,11 +234,7 @@ fn only<'a>(
 }
 
 /// Host and port: `Host` and the target's own authority say the same, as far as they are there (RFC 9112 section 3.2).
-fn authority_of(
-    uri: &Uri,
-    fields: &HeaderMap,
-    version: Version,
-) -> Result<(HeaderValue, Authority), BadRequest> {
+fn authority_of(uri: &Uri, fields: &HeaderMap, version: Version) -> Result<(HeaderValue, Authority), BadRequest> {
     let field = only(fields, &HOST, BadRequest::ManyHosts)?;
     if field.is_none() && version != Version::HTTP_2 {
         return Err(BadRequest::NoHost);
@@ -274,9 +270,7 @@ fn canonical_authority(
         (Some(value), None) if text == host => Ok(value.clone()),
         (Some(value), Some(_)) if text.starts_with(host) && text[host.len()..].starts_with(':') => Ok(value.clone()),
         (_, None) => HeaderValue::from_str(host).map_err(|_| BadRequest::MalformedHost),
-        (_, Some(port)) => {
-            HeaderValue::from_str(&format!("{host}:{port}")).map_err(|_| BadRequest::MalformedHost)
-        }
+        (_, Some(port)) => HeaderValue::from_str(&format!("{host}:{port}")).map_err(|_| BadRequest::MalformedHost),
     }
 }
 

@@ -157,7 +157,8 @@ impl<'a> Sending<'a> {
         if let Some(fault) = upload.and_then(fault_of) {
             return Err(Miss::Final(fault));
         }
-        let nothing_came = error.is_canceled() || error.is_closed() || error.is_incomplete_message() || !error.is_parse();
+        let nothing_came =
+            error.is_canceled() || error.is_closed() || error.is_incomplete_message() || !error.is_parse();
         let body = unsent.or_else(|| repeatable.then_some(RequestBody::Empty));
         let error = UpstreamError::Broken(address, error);
         match body {

@@ -2,15 +2,12 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -24,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::Limits;
 
-use super::body;
 use super::conn::{Conn, Transport};
 use super::headers::Pseudonym;
 use super::pulse::{Pulse, Tracked, Verdict, Watched};
@@ -99,23 +95,20 @@ impl Thread {
         self.watch(connection, &pulse).await;
     }
 
-    /// What hyper calls for each request. A panic is this request's alone.
+    /// What hyper calls for each request.
     fn service(
         &self,
         conn: Conn,
         pulse: &Arc<Pulse>,
-    ) -> impl Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible, Future: 'static> + use<> {
+    ) -> impl Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible, Future: 'static> + use<>
+    {
         let service = Rc::clone(&self.service);
         let conn = Rc::new(conn);
         let pulse = Arc::clone(pulse);
         service_fn(move |request: Request<Incoming>| {
             let active = pulse.begin();
             let answer = Rc::clone(&service).handle(request, Rc::clone(&conn));
-            async move {
-                let response = AssertUnwindSafe(answer).catch_unwind().await;
-                let response = response.unwrap_or_else(|_| body::own(internal_error(), None));
-                Ok(response.map(|body| Tracked { body, active }))
-            }
+            async move { Ok(answer.await.map(|body| Tracked { body, _active: active })) }
         })
     }
 
@@ -184,12 +177,6 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
         .max_local_error_reset_streams(OWN_RESETS)
         .max_send_buf_size(BUFFER);
     builder
-}
-
-fn internal_error() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(b"internal error\n"));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
 }
 
 /// Runs the streams of a connection on its own thread.

@@ -156,7 +156,8 @@ pub(super) fn switching(upstream: &HeaderMap) -> HeaderMap {
 /// Whether an upstream switches to WebSocket and to nothing else.
 pub(super) fn grants_websocket(upstream: &HeaderMap) -> bool {
     let mut protocols = upstream.get_all(UPGRADE).iter();
-    protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket")) && protocols.next().is_none()
+    protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
 }
 
 fn end_to_end(upstream: &HeaderMap) -> HeaderMap {
@@ -222,8 +223,17 @@ fn passes_downstream(name: &HeaderName, value: &HeaderValue) -> bool {
 fn is_ours_to_make(name: &str) -> bool {
     matches!(
         name,
-        "connection" | "content-length" | "cookie" | "expect" | "host" | "keep-alive" | "proxy-connection" | "te"
-            | "trailer" | "transfer-encoding" | "upgrade"
+        "connection"
+            | "content-length"
+            | "cookie"
+            | "expect"
+            | "host"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
     )
 }
 
@@ -238,9 +248,20 @@ fn is_reserved(name: &str) -> bool {
         Some(b's') => &["ssl-client-"],
         Some(b't') => &["true-client-ip"],
         Some(b'x') => &[
-            "x-auth-request-", "x-client-cert", "x-client-ip", "x-cluster-client-ip", "x-envoy-", "x-forwarded",
-            "x-http-method", "x-method-override", "x-original-", "x-portcullis-", "x-real-ip", "x-request-id",
-            "x-rewrite-", "x-ssl-client-",
+            "x-auth-request-",
+            "x-client-cert",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "x-envoy-",
+            "x-forwarded",
+            "x-http-method",
+            "x-method-override",
+            "x-original-",
+            "x-portcullis-",
+            "x-real-ip",
+            "x-request-id",
+            "x-rewrite-",
+            "x-ssl-client-",
         ],
         _ => &[],
     };
@@ -302,9 +323,7 @@ fn add_identity(head: &mut HeaderMap, principal: &Principal, wanted: &[IdentityH
             IdentityHeader::User => (AUTH_USER, Some(encode(&principal.identity.subject.0))),
             IdentityHeader::Email => (AUTH_EMAIL, principal.email.as_ref().map(|email| encode(email.as_str()))),
             IdentityHeader::Groups => (AUTH_GROUPS, groups(principal)),
-            IdentityHeader::PreferredUsername => {
-                (AUTH_USERNAME, principal.preferred_username.as_deref().map(encode))
-            }
+            IdentityHeader::PreferredUsername => (AUTH_USERNAME, principal.preferred_username.as_deref().map(encode)),
         };
         if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
             head.insert(name, value);

@@ -41,7 +41,7 @@ pub(super) struct Tunnel {
     pub idle: Duration,
     /// Ends with the session that opened it.
     pub session_end: Option<SessionEnd>,
-    pub place: Place,
+    pub _place: Place,
 }
 
 /// Whose tunnel it is: a person's, or where nobody signed in, an address's.
@@ -89,12 +89,7 @@ impl Drop for Place {
 
 /// Whether a WebSocket may be opened by the page that asks: `Origin` is absent (no browser), the own public origin, or
 /// one that the route allows (RFC 6455 section 10.2). `public_port` is where browsers see HTTPS.
-pub fn origin_allowed(
-    request: &CanonicalRequest,
-    scheme: Scheme,
-    public_port: u16,
-    settings: &RouteSettings,
-) -> bool {
+pub fn origin_allowed(request: &CanonicalRequest, scheme: Scheme, public_port: u16, settings: &RouteSettings) -> bool {
     if !request.fields().contains_key(ORIGIN) {
         return true;
     }
@@ -201,11 +196,7 @@ impl Flow {
 }
 
 /// Copies until the reader ends or either side breaks, then closes the writer.
-async fn copy(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    moved: impl Fn(usize),
-) {
+async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), moved: impl Fn(usize)) {
     let mut buffer = vec![0; BUFFER];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         if to.write_all(&buffer[..count]).await.is_err() || to.flush().await.is_err() {

@@ -74,7 +74,8 @@ pub enum ConnectError {
 impl Upstreams {
     /// Empty pools. Called on the data thread, whose local tasks look after them.
     pub fn new(limits: Arc<Limits>) -> Self {
-        let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels: Tunnels::default() });
+        let pools =
+            Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels: Tunnels::default() });
         spawn_local(sweep(Rc::downgrade(&pools)));
         Self(pools)
     }
@@ -131,8 +132,7 @@ impl Upstreams {
         stream.set_nodelay(true).map_err(ConnectError::Refused)?;
         let mut builder = http1::Builder::new();
         builder.max_header_size(RESPONSE_HEAD_BYTES).max_buf_size(RESPONSE_HEAD_BYTES);
-        let (sender, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Handshake)?;
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Handshake)?;
         // The task ends with its connection; why is told to whoever waits for a response.
         if upgrades {
             spawn_local(async move { drop(connection.with_upgrades().await) });
