@@ -34,3 +34,6 @@ pub fn random<const N: usize>() -> [u8; N] {
     SysRng.try_fill_bytes(&mut bytes).expect("an operating system without randomness runs nothing of ours");
     bytes
 }
+
+#[cfg(test)]
+mod tests;

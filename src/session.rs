@@ -26,3 +26,6 @@ pub use secrets::SecretStore;
 pub use service::{Begun, Lookup, Sessions, sweep_regularly};
 pub use store::{Change, Changes, RecordKey, Store, StoreError, StoredRecord, Version};
 pub use ticket::{Ticket, TicketState};
+
+#[cfg(test)]
+mod tests;

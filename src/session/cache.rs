@@ -155,7 +155,8 @@ impl Cache {
     fn make_room(&self) {
         self.spilled.store(true, Ordering::Release);
         self.doubt();
-        let unused = |slot: &Slot| matches!(slot, Slot::Live(session) if Arc::strong_count(&session.life) == 1);
+        // Neither this value of the session is held, nor an older one that shares its life.
+        let unused = |slot: &Slot| matches!(slot, Slot::Live(there) if Arc::strong_count(there) == 1 && Arc::strong_count(&there.life) == 1);
         let spare = self.slots.iter().find(|slot| unused(slot)).map(|slot| *slot.key());
         if let Some(spare) = spare {
             self.slots.remove_if(&spare, |_, slot| unused(slot));

@@ -73,3 +73,95 @@ fn trim(mut text: &[u8], blank: impl Fn(u8) -> bool) -> &[u8] {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::session::clear_login_cookie;
+    use crate::session::tests::{HOUR, host, start};
+
+    fn upstream(lines: &[&str]) -> Option<String> {
+        let kept = upstream_cookies(lines.iter().map(|line| line.as_bytes()))?;
+        Some(String::from_utf8(kept.into_owned()).unwrap())
+    }
+
+    #[test]
+    fn our_cookies_are_set_with_every_guard() {
+        let ring = KeyRing::generate();
+        let ticket = Ticket::new([7; 32], start());
+        let host = host("app.example.com");
+        assert_eq!(
+            session_cookie(&ring, &host, &ticket, HOUR),
+            format!(
+                "__Host-portcullis={}; Path=/; Max-Age=3600; Secure; HttpOnly; SameSite=Lax",
+                ticket.encode(&ring, &host)
+            )
+        );
+        assert_eq!(clear_session_cookie(), "__Host-portcullis=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            clear_login_cookie("01234567"),
+            "__Host-portcullis-login-01234567=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"
+        );
+    }
+
+    #[test]
+    fn a_line_without_our_cookies_passes_as_it_came() {
+        for line in
+            ["a=1", "a=1;b=2;  c = \"x; y\"", "nameless", "", "portcullis=1; __Host-other=2", "x=__Host-portcullis"]
+        {
+            let lines = [line.as_bytes()];
+            assert!(
+                matches!(upstream_cookies(lines.into_iter()), Some(Cow::Borrowed(kept)) if kept == line.as_bytes())
+            );
+        }
+        assert_eq!(upstream(&[]), None);
+    }
+
+    #[test]
+    fn crumbs_become_one_line() {
+        assert_eq!(upstream(&["a=1", "b=2; c=3"]).as_deref(), Some("a=1; b=2; c=3"));
+    }
+
+    #[test]
+    fn our_cookies_never_reach_an_upstream_in_any_spelling() {
+        let ours = [
+            "__Host-portcullis=x",
+            "__Host-portcullis",
+            "__Host-portcullis=",
+            " \t__Host-portcullis = x",
+            "=__Host-portcullis=x",
+            "==  __Host-portcullis=x",
+            "__host-PORTCULLIS=x",
+            "\u{2000}__Host-portcullis=x",
+            "\"__Host-portcullis\"=x",
+            "$Path __Host-portcullis=x",
+            "__Host-portcullis-login-01234567=x",
+            "__Host-portcullis-anything=x",
+        ];
+        for pair in ours {
+            assert_eq!(upstream(&[pair]), None, "{pair:?}");
+            assert_eq!(upstream(&[pair, pair]), None, "{pair:?}");
+            for line in [format!("a=1;{pair}; b=\"2\""), format!("{pair};a=1; b=\"2\""), format!("a=1;b=\"2\" ;{pair}")]
+            {
+                assert_eq!(upstream(&[&line]).as_deref(), Some("a=1; b=\"2\""), "{line:?}");
+            }
+            assert_eq!(upstream(&["a=1", pair, "b=2"]).as_deref(), Some("a=1; b=2"), "{pair:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_other_cookie_passes_byte_for_byte(
+            pairs in proptest::collection::vec("[!-:<>-~]{1,8}=[!-:<-~]{0,8}", 1..6),
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+        ) {
+            let expected = pairs.join("; ");
+            let mut with_ours: Vec<&str> = pairs.iter().map(String::as_str).collect();
+            with_ours.insert(at.index(pairs.len() + 1), "__Host-portcullis=x");
+            prop_assert_eq!(upstream(&[&with_ours.join("; ")]), Some(expected.clone()));
+            prop_assert_eq!(upstream(&with_ours), Some(expected));
+        }
+    }
+}

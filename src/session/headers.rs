@@ -48,3 +48,62 @@ fn encoded<'a>(text: &'a str, set: &'static AsciiSet) -> Cow<'a, str> {
 fn header(text: &str) -> Option<HeaderValue> {
     if text.is_empty() { None } else { HeaderValue::from_str(text).ok() }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::identity::Groups;
+    use crate::session::tests::principal;
+
+    fn value(text: &'static str) -> Option<HeaderValue> {
+        Some(HeaderValue::from_static(text))
+    }
+
+    #[test]
+    fn a_principal_is_rendered_whole() {
+        assert_eq!(
+            IdentityHeaders::of(&principal()),
+            IdentityHeaders {
+                user: value("24400320"),
+                email: value("jane@example.com"),
+                groups: value("staff,Domain Users"),
+                preferred_username: value("jane"),
+            }
+        );
+    }
+
+    #[test]
+    fn what_a_principal_lacks_is_no_header() {
+        let bare = Principal { email: None, preferred_username: None, groups: Groups::default(), ..principal() };
+        let nothing =
+            IdentityHeaders { email: None, groups: None, preferred_username: None, ..IdentityHeaders::of(&bare) };
+        assert_eq!(IdentityHeaders::of(&bare), nothing);
+        let empty = Principal { preferred_username: Some("".into()), ..bare };
+        assert_eq!(IdentityHeaders::of(&empty), nothing);
+    }
+
+    #[test]
+    fn no_value_breaks_a_line_or_makes_two_groups_of_one() {
+        let odd = Principal {
+            preferred_username: Some("a\r\nX-Auth-Request-Groups: admin\0".into()),
+            groups: Groups::new(["a,admin", "50%", "Zoë", " padded ", "tab\there"]),
+            ..principal()
+        };
+        let headers = IdentityHeaders::of(&odd);
+        assert_eq!(headers.preferred_username, value("a%0D%0AX-Auth-Request-Groups: admin%00"));
+        assert_eq!(headers.groups, value("a%2Cadmin,50%25,Zo%C3%AB,%20padded%20,tab%09here"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_is_in_the_header_and_no_other_text_gives_it(name in "\\PC{1,20}|[\\x00-\\x7f]{1,20}") {
+            let named = Principal { preferred_username: Some(name.as_str().into()), ..principal() };
+            let header = IdentityHeaders::of(&named).preferred_username.unwrap();
+            let header = header.to_str().unwrap();
+            prop_assert_eq!(header.trim(), header);
+            prop_assert_eq!(percent_encoding::percent_decode_str(header).decode_utf8().unwrap(), name);
+        }
+    }
+}

@@ -98,3 +98,93 @@ fn name(id: &str) -> String {
 fn place(host: &Host, id: &str) -> String {
     format!("{host}/{id}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tests::{host, seconds, start};
+
+    fn app() -> Host {
+        host("app.example.com")
+    }
+
+    /// The pair that a browser sends back for a `Set-Cookie` value.
+    fn pair(set_cookie: &str) -> String {
+        set_cookie.split("; ").next().unwrap().to_owned()
+    }
+
+    fn open_at(ring: &KeyRing, pairs: &[String], now: Timestamp) -> Vec<Vec<u8>> {
+        let logins = open_login_cookies(ring, &app(), pairs.iter().map(String::as_bytes), now);
+        logins.iter().map(|login| login.attempt.expose().clone()).collect()
+    }
+
+    fn crowded_out(ring: &KeyRing, pairs: &[String], now: Timestamp) -> Vec<String> {
+        crowded_out_logins(ring, &app(), pairs.iter().map(String::as_bytes).collect::<Vec<_>>(), now)
+    }
+
+    #[test]
+    fn a_login_attempt_comes_back_for_ten_minutes() {
+        let ring = KeyRing::generate();
+        let cookie = login_cookie(&ring, &app(), b"attempt", start());
+        let (name, rest) = cookie.split_once('=').unwrap();
+        assert_eq!(name.len(), "__Host-portcullis-login-".len() + 8);
+        assert!(rest.ends_with("; Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Lax"), "{rest}");
+
+        let pairs = [pair(&cookie)];
+        assert_eq!(open_at(&ring, &pairs, start() + seconds(600)), [b"attempt".to_vec()]);
+        assert_eq!(open_at(&ring, &pairs, start() + seconds(601)), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn a_login_attempt_of_another_host_name_or_ring_is_none() {
+        let ring = KeyRing::generate();
+        let pairs = [pair(&login_cookie(&ring, &app(), b"attempt", start()))];
+        let lines = || pairs.iter().map(String::as_bytes);
+        assert!(open_login_cookies(&ring, &host("other.example.com"), lines(), start()).is_empty());
+        assert!(open_login_cookies(&KeyRing::generate(), &app(), lines(), start()).is_empty());
+
+        let (name, value) = pairs[0].split_once('=').unwrap();
+        let other_id = if name.ends_with('0') { "1" } else { "0" };
+        let renamed = format!("{}{other_id}={value}", &name[..name.len() - 1]);
+        let bad_id = format!("{}Z={value}", &name[..name.len() - 1]);
+        let flipped = format!("{name}={}", value.replace(['A', 'B', 'C'], "D"));
+        let none: Vec<Vec<u8>> = Vec::new();
+        for changed in [renamed, bad_id, flipped, pairs[0][..40].to_owned(), format!("{name}=")] {
+            assert_eq!(open_at(&ring, std::slice::from_ref(&changed), start()), none, "{changed}");
+        }
+    }
+
+    #[test]
+    fn several_attempts_come_back_oldest_first() {
+        let ring = KeyRing::generate();
+        let at = |offset: i64| pair(&login_cookie(&ring, &app(), &[offset as u8], start() + seconds(offset)));
+        let pairs = [at(3), at(1), at(2)];
+        assert_eq!(open_at(&ring, &pairs, start() + seconds(3)), [[1], [2], [3]]);
+    }
+
+    #[test]
+    fn a_sixth_attempt_takes_the_place_of_the_oldest() {
+        let ring = KeyRing::generate();
+        let at = |offset: i64| pair(&login_cookie(&ring, &app(), b"", start() + seconds(offset)));
+        let mut pairs: Vec<_> = (0..4).map(at).collect();
+        assert_eq!(crowded_out(&ring, &pairs, start()), Vec::<String>::new(), "there is room for a fifth");
+        pairs.push(at(4));
+        pairs.push(at(5));
+        let name = |pair: &str| pair.split_once('=').unwrap().0.to_owned();
+        let cleared: Vec<_> = crowded_out(&ring, &pairs, start()).iter().map(|line| name(line)).collect();
+        assert_eq!(cleared, [name(&pairs[0]), name(&pairs[1])]);
+    }
+
+    #[test]
+    fn what_does_not_open_makes_room_first() {
+        let ring = KeyRing::generate();
+        let pairs = [
+            "__Host-portcullis-login-00000000=rubbish".to_owned(),
+            pair(&login_cookie(&ring, &app(), b"", start())),
+            pair(&login_cookie(&ring, &app(), b"", start() - seconds(700))),
+        ];
+        let cleared = crowded_out(&ring, &pairs, start());
+        let expired = pairs[2].split_once('=').unwrap().0.rsplit_once('-').unwrap().1;
+        assert_eq!(cleared, [clear_login_cookie("00000000"), clear_login_cookie(expired)]);
+    }
+}

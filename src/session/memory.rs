@@ -80,3 +80,23 @@ impl Store for MemoryStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::contract;
+    use crate::session::tests::start;
+
+    #[tokio::test]
+    async fn the_contract_holds() {
+        contract::holds_for(&MemoryStore::default(), start()).await;
+    }
+
+    #[tokio::test]
+    async fn a_full_store_takes_nothing_new() {
+        let store = MemoryStore::with_capacity(1);
+        store.create(RecordKey([1; 32]), Vec::new(), start()).await.unwrap();
+        let refused = store.create(RecordKey([2; 32]), Vec::new(), start()).await;
+        assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    }
+}

@@ -133,3 +133,77 @@ mod exposed {
         Ok(Option::<String>::deserialize(from)?.map(Secret::new))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tests::{HOUR, seconds, sign_in, start};
+
+    fn content() -> Content {
+        Content { of: sign_in(), issued: start(), expires: start() + seconds(8 * 3600) }
+    }
+
+    /// The plain text of a record, changed, sealed again as if it were ours.
+    fn resealed(ring: &KeyRing, key: RecordKey, change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
+        let plain = ring.open(Purpose::Session, &key.to_string(), &seal(ring, key, &content())).unwrap();
+        let mut record = serde_json::from_slice(plain.expose()).unwrap();
+        change(&mut record);
+        ring.seal(Purpose::Session, &key.to_string(), &serde_json::to_vec(&record).unwrap())
+    }
+
+    #[test]
+    fn a_record_gives_back_the_session_whole() {
+        let ring = KeyRing::generate();
+        let key = RecordKey([1; 32]);
+        assert_eq!(open(&ring, key, &seal(&ring, key, &content())), Ok(content()));
+
+        let bare = Content {
+            of: NewSession {
+                sid: None,
+                acr: None,
+                amr: Vec::new(),
+                auth_time: None,
+                tokens: Tokens::default(),
+                lifetimes: Lifetimes { absolute: HOUR, idle: HOUR },
+                ..sign_in()
+            },
+            ..content()
+        };
+        assert_eq!(open(&ring, key, &seal(&ring, key, &bare)), Ok(bare));
+    }
+
+    #[test]
+    fn a_record_does_not_open_in_the_place_of_another() {
+        let ring = KeyRing::generate();
+        let sealed = seal(&ring, RecordKey([1; 32]), &content());
+        assert_eq!(open(&ring, RecordKey([2; 32]), &sealed), Err(DoesNotOpen));
+    }
+
+    #[test]
+    fn a_record_of_another_version_or_with_unknown_parts_does_not_open() {
+        let ring = KeyRing::generate();
+        let key = RecordKey([1; 32]);
+        assert!(open(&ring, key, &resealed(&ring, key, |_| {})).is_ok());
+        let next = resealed(&ring, key, |record| record["version"] = 2.into());
+        assert_eq!(open(&ring, key, &next), Err(DoesNotOpen));
+        let more = resealed(&ring, key, |record| record["admin"] = true.into());
+        assert_eq!(open(&ring, key, &more), Err(DoesNotOpen));
+        let email = resealed(&ring, key, |record| record["email"] = "not an address".into());
+        assert_eq!(open(&ring, key, &email), Err(DoesNotOpen));
+    }
+
+    #[test]
+    fn nothing_of_a_session_is_readable_in_its_record() {
+        let ring = KeyRing::generate();
+        let sealed = seal(&ring, RecordKey([1; 32]), &content());
+        for canary in ["jane", "example.com", "24400320", "staff", "first", "sid-1"] {
+            assert!(!sealed.windows(canary.len()).any(|part| part == canary.as_bytes()), "{canary}");
+        }
+    }
+
+    #[test]
+    fn a_printed_session_hides_its_tokens() {
+        let printed = format!("{:?}", content());
+        assert!(!printed.contains("first") && !printed.contains("the id token"), "{printed}");
+    }
+}

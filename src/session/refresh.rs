@@ -135,3 +135,6 @@ fn later(session: Arc<Session>, reason: &dyn std::fmt::Display) -> Option<Arc<Se
     tracing::warn!(key = %session.key, %reason, "a session is not refreshed yet");
     Some(session)
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,3 +283,6 @@ pub async fn sweep_regularly(store: Arc<dyn Store>, clock: Clock) {
 fn no_runtime() -> StoreError {
     StoreError::Unreachable("the process is ending".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,3 +101,147 @@ impl std::fmt::Debug for Ticket {
         f.debug_struct("Ticket").field("last_seen", &self.last_seen).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::session::tests::{host, seconds, start};
+
+    fn find(ring: &KeyRing, lines: &[&str]) -> TicketState {
+        TicketState::find(ring, &host("app.example.com"), lines.iter().map(|line| line.as_bytes()))
+    }
+
+    /// A ring, a ticket, and the ticket as a cookie pair.
+    fn issued() -> (KeyRing, Ticket, String) {
+        let ring = KeyRing::generate();
+        let ticket = Ticket::new([7; 32], start());
+        let value = ticket.encode(&ring, &host("app.example.com"));
+        (ring, ticket, format!("{COOKIE_NAME}={value}"))
+    }
+
+    /// The ring with another active MAC epoch, with the old one still read or not.
+    fn rotated(ring: &KeyRing, keep: bool) -> KeyRing {
+        let mut form: Value = serde_json::from_slice(ring.serialize().expose()).unwrap();
+        let keys = form["mac"].as_array_mut().unwrap();
+        keys[0]["state"] = json!("decrypt-only");
+        keys.push(json!({"id": 2, "state": "active", "key": data_encoding::BASE64.encode(&[9; 32])}));
+        if !keep {
+            keys.remove(0);
+        }
+        KeyRing::parse(&serde_json::to_vec(&form).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_ticket_is_found_among_other_cookies_and_in_crumbs() {
+        let (ring, ticket, pair) = issued();
+        assert_eq!(pair.len(), COOKIE_NAME.len() + 1 + 72);
+        let valid = TicketState::Valid(ticket);
+        assert_eq!(find(&ring, &[&pair]), valid);
+        assert_eq!(find(&ring, &[&format!("a=1; {pair}; b=2")]), valid);
+        assert_eq!(find(&ring, &[&format!("a=1;\t{pair};b")]), valid);
+        assert_eq!(find(&ring, &["a=1", &pair, "malformed"]), valid);
+        assert_eq!(find(&ring, &[&format!("{COOKIE_NAME}-login-01234567=x; {pair}")]), valid);
+    }
+
+    #[test]
+    fn no_cookie_of_our_name_is_no_ticket() {
+        let (ring, _, pair) = issued();
+        let none: [&[&str]; 3] = [&[], &["a=1; b=2"], &["", ";;", "="]];
+        for lines in none {
+            assert_eq!(find(&ring, lines), TicketState::Absent, "{lines:?}");
+        }
+        let other_names = [
+            format!("\u{2000}{pair}"),
+            format!("$Version=1, {pair}"),
+            format!("\"{COOKIE_NAME}\"{}", &pair[COOKIE_NAME.len()..]),
+            format!("={pair}"),
+            format!("{COOKIE_NAME} {}", &pair[COOKIE_NAME.len()..]),
+            pair.replacen("__Host", "__host", 1),
+            pair.replacen("__Host-", "", 1),
+            format!("x{pair}"),
+            format!("\u{b}{pair}"),
+        ];
+        for line in other_names {
+            assert_eq!(find(&ring, &[&line]), TicketState::Absent, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn two_session_cookies_are_none_even_where_both_are_ours() {
+        let (ring, _, pair) = issued();
+        assert_eq!(find(&ring, &[&format!("{pair}; {pair}")]), TicketState::Duplicate);
+        assert_eq!(find(&ring, &[&pair, &pair]), TicketState::Duplicate);
+        assert_eq!(find(&ring, &[&format!("{COOKIE_NAME}=; {pair}")]), TicketState::Duplicate);
+        assert_eq!(find(&ring, &[&format!("$Version=1; {pair}; {COOKIE_NAME}=x")]), TicketState::Duplicate);
+    }
+
+    #[test]
+    fn a_forged_or_truncated_cookie_is_refused() {
+        let (ring, _, pair) = issued();
+        let forged = [
+            format!("{COOKIE_NAME}="),
+            format!("{COOKIE_NAME}={}", "A".repeat(72)),
+            pair[..pair.len() - 1].to_owned(),
+            pair[..COOKIE_NAME.len() + 30].to_owned(),
+            format!("{pair}A"),
+            format!("{pair}="),
+            format!("{COOKIE_NAME}=\"{}\"", &pair[COOKIE_NAME.len() + 1..]),
+            format!("{COOKIE_NAME}={}", "A".repeat(99_999)),
+        ];
+        for line in forged {
+            assert_eq!(find(&ring, &[&line]), TicketState::Forged, "{line:?}");
+        }
+        assert_eq!(find(&KeyRing::generate(), &[&pair]), TicketState::Forged);
+    }
+
+    #[test]
+    fn the_cookie_of_another_host_is_refused() {
+        let (ring, ticket, _) = issued();
+        let foreign = ticket.encode(&ring, &host("other.example.com"));
+        assert_eq!(find(&ring, &[&format!("{COOKIE_NAME}={foreign}")]), TicketState::Forged);
+    }
+
+    #[test]
+    fn the_cookie_of_another_epoch_is_refused_and_of_an_old_one_read() {
+        let (ring, ticket, pair) = issued();
+        assert_eq!(find(&rotated(&ring, true), &[&pair]), TicketState::Valid(ticket));
+        assert_eq!(find(&rotated(&ring, false), &[&pair]), TicketState::Forged);
+    }
+
+    #[test]
+    fn the_last_visit_is_told_to_the_minute_rounded_up() {
+        let ring = KeyRing::generate();
+        let host = host("app.example.com");
+        for (offset, minute) in [(0, 0), (1, 60), (60, 60), (61, 120)] {
+            let value = Ticket::new([7; 32], start() + seconds(offset)).encode(&ring, &host);
+            assert_eq!(Ticket::parse(&ring, &host, value.as_bytes()).unwrap().last_seen(), start() + seconds(minute));
+        }
+    }
+
+    #[test]
+    fn a_printed_ticket_hides_its_handle() {
+        let printed = format!("{:?}", TicketState::Valid(Ticket::new([0xAB; 32], start())));
+        assert_eq!(printed, "Valid(Ticket { last_seen: 2026-03-01T12:00:00Z, .. })");
+    }
+
+    proptest! {
+        #[test]
+        fn no_changed_character_passes(at in 0_usize..72, with in "[A-Za-z0-9_-]") {
+            let (ring, ticket, pair) = issued();
+            let mut value = pair[COOKIE_NAME.len() + 1..].to_owned();
+            let same = value[at..=at] == with;
+            value.replace_range(at..=at, &with);
+            let parsed = Ticket::parse(&ring, &host("app.example.com"), value.as_bytes());
+            prop_assert_eq!(parsed, same.then_some(ticket));
+        }
+
+        #[test]
+        fn cookies_of_any_bytes_are_no_ticket(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let found = TicketState::find(&KeyRing::generate(), &host("app.example.com"), [line.as_slice()]);
+            proptest::prop_assert!(!matches!(found, TicketState::Valid(_)));
+        }
+    }
+}

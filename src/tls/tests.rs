@@ -99,7 +99,7 @@ fn exact_beats_wildcard_beats_default_in_any_case() {
         ],
         Some(Arc::clone(&default)),
     );
-    let found = |name| store.find(name).unwrap();
+    let found = |name: Option<&str>| store.find(name).unwrap();
     assert_eq!(found(Some("A.Example.com")), &exact);
     assert_eq!(found(Some("b.example.com")), &wildcard);
     assert_eq!(found(Some("a.b.example.com")), &default);
