@@ -7,7 +7,9 @@ pub mod compile;
 pub mod complaint;
 mod endpoints;
 pub mod folder;
+pub mod leader;
 pub mod report;
+pub mod status;
 pub mod watch;
 pub mod world;
 
