@@ -18,6 +18,7 @@
 // The tests' own door:
 //
 //   GET  /counts  {grant type: {outcome: number}}, where an outcome is "success" or an error code
+//   GET  /issued  every token that the token endpoint has given out
 //   POST /delay   {ms}: holds back each later answer of the token endpoint for so long
 //   POST /fail    {endpoint, status}: answers each later request to the endpoint ("discovery",
 //                 "jwks", "authorization", "token", "userinfo", "end_session") with that status
@@ -59,6 +60,7 @@ const TTL = {
 const config = readConfig(process.argv.slice(2));
 const accounts = new Map((config.accounts ?? []).map((account) => [account.login, account]));
 const counts = {};
+const issued = [];
 const failures = new Map();
 let tokenDelay = 0;
 
@@ -186,6 +188,9 @@ async function watchTokenEndpoint(ctx, next) {
   await next();
   if (ctx.oidc?.route !== 'token') return;
   count(ctx.oidc.params?.grant_type, ctx.status === 200 ? 'success' : ctx.body?.error);
+  for (const name of ['access_token', 'refresh_token', 'id_token']) {
+    if (ctx.body?.[name]) issued.push(ctx.body[name]);
+  }
   if (tokenDelay > 0) await sleep(tokenDelay);
 }
 
@@ -310,13 +315,14 @@ function renderError(ctx, out) {
 
 async function administer(req, res) {
   const route = `${req.method} ${req.url}`;
-  if (route === 'GET /counts') {
-    reply(res, 200, 'application/json', `${JSON.stringify(counts)}\n`);
+  const told = { 'GET /counts': counts, 'GET /issued': issued }[route];
+  if (told) {
+    reply(res, 200, 'application/json', `${JSON.stringify(told)}\n`);
     return;
   }
   const command = { 'POST /delay': setDelay, 'POST /fail': setFailure }[route];
   if (!command) {
-    reply(res, 404, 'text/plain', 'there is GET /counts, POST /delay and POST /fail\n');
+    reply(res, 404, 'text/plain', 'there are GET /counts, GET /issued, POST /delay and POST /fail\n');
     return;
   }
   try {

@@ -1,0 +1,36 @@
+//! One file a journey, in the order in which they run.
+
+mod api_outage;
+mod certificate;
+mod endpoints;
+mod etcd_dump;
+mod policy;
+mod refresh;
+mod sign_in;
+mod stalled;
+
+use std::pin::Pin;
+
+use crate::support::bed::Bed;
+
+/// A journey.
+pub struct Journey {
+    /// The name of its file.
+    pub name: &'static str,
+    /// The journey itself; it panics where it goes wrong.
+    pub run: for<'a> fn(&'a Bed) -> Run<'a>,
+}
+
+type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// All of them.
+pub const JOURNEYS: &[Journey] = &[
+    Journey { name: "sign_in", run: |bed| Box::pin(sign_in::journey(bed)) },
+    Journey { name: "certificate", run: |bed| Box::pin(certificate::journey(bed)) },
+    Journey { name: "policy", run: |bed| Box::pin(policy::journey(bed)) },
+    Journey { name: "endpoints", run: |bed| Box::pin(endpoints::journey(bed)) },
+    Journey { name: "refresh", run: |bed| Box::pin(refresh::journey(bed)) },
+    Journey { name: "etcd_dump", run: |bed| Box::pin(etcd_dump::journey(bed)) },
+    Journey { name: "stalled", run: |bed| Box::pin(stalled::journey(bed)) },
+    Journey { name: "api_outage", run: |bed| Box::pin(api_outage::journey(bed)) },
+];

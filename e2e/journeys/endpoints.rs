@@ -1,0 +1,70 @@
+//! An endpoint is replaced under load: each is a program of its own on its own address, the old one is killed once the new
+//! one serves, and no request fails.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::support::app::{Received, start_program};
+use crate::support::bed::Bed;
+use crate::support::client::{Ask, Client};
+use crate::support::eventually::{SOON, eventually};
+use crate::support::objects;
+use crate::support::provider::STAFF;
+use crate::support::scene::{APP, Scene};
+
+const OLD: &str = "10.244.4.1";
+const NEW: &str = "10.244.4.2";
+
+/// Connections that ask without pause.
+const LOAD: usize = 8;
+
+pub async fn journey(bed: &Bed) {
+    let scene = Scene::open(bed, "endpoints", 300).await;
+    let (old, new) = (address(OLD), address(NEW));
+    let mut old_program = start_program(&old.to_string(), &scene.folder).await;
+    let _new_program = start_program(&new.to_string(), &scene.folder).await;
+    scene.publish_for_staff().await;
+    bed.cluster.apply(&[objects::endpoints(scene.namespace, "app", &[OLD])]);
+    let person = Arc::new(scene.visitor());
+    person.sign_in(APP, &STAFF).await;
+    eventually("the old endpoint", SOON, async || (answered_by(&person).await == old).then_some(())).await;
+
+    let over = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = (0..LOAD).map(|_| tokio::spawn(ask(Arc::clone(&person), Arc::clone(&over)))).collect();
+    bed.cluster.apply(&[objects::endpoints(scene.namespace, "app", &[NEW])]);
+    eventually("the new endpoint", SOON, async || (answered_by(&person).await == new).then_some(())).await;
+    old_program.kill();
+    for _ in 0..100 {
+        assert_eq!(answered_by(&person).await, new);
+    }
+    over.store(true, Ordering::Relaxed);
+    for connection in load {
+        let addresses = connection.await.expect("no request failed");
+        let turn = addresses.iter().position(|&by| by == new).expect("the new endpoint was reached");
+        assert!(addresses[..turn].iter().all(|&by| by == old), "before it the old one answered");
+        assert!(addresses[turn..].iter().all(|&by| by == new), "and never again after it");
+    }
+    scene.portcullis.stop().await;
+}
+
+/// Asks over one connection until told to stop; who answered, in order.
+async fn ask(person: Arc<Client>, over: Arc<AtomicBool>) -> Vec<SocketAddr> {
+    let mut connection = person.connect(&APP.parse().expect("an address")).await.expect("it connects");
+    let mut addresses = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let answer = connection.send(Ask::get(APP)).await.expect("it is answered");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        addresses.push(serde_json::from_slice::<Received>(&answer.body).expect("the app's own words").answered_by);
+    }
+    addresses
+}
+
+async fn answered_by(person: &Client) -> SocketAddr {
+    let answer = person.send(Ask::get(APP)).await;
+    serde_json::from_slice::<Received>(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text())).answered_by
+}
+
+fn address(ip: &str) -> SocketAddr {
+    SocketAddr::new(ip.parse().expect("an address"), objects::APP_PORT)
+}

@@ -1,0 +1,84 @@
+//! A Policy is broken in ways that the API server lets pass, deleted and restored: its route is closed meanwhile, it says
+//! why in three places, and the neighbour never notices.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::bed::Bed;
+use crate::support::client::{Ask, Client};
+use crate::support::eventually::{SOON, eventually};
+use crate::support::objects::{allow_group, policy};
+use crate::support::provider::STAFF;
+use crate::support::scene::{APP, NEIGHBOUR, NEIGHBOUR_APP, Scene};
+
+/// A field that a person meant as `methods`.
+const MISSPELT: &str = "mehtods";
+
+pub async fn journey(bed: &Bed) {
+    let scene = Scene::open(bed, "policy", 300).await;
+    scene.publish_for_staff().await;
+    scene.publish("other", NEIGHBOUR, json!({"portcullis.dev/access": "public"})).await;
+    let person = scene.visitor();
+    assert_eq!(person.sign_in(APP, &STAFF).await.status, 200);
+
+    for validation in ["--validate=warn", "--validate=ignore"] {
+        bed.cluster.apply_with(&[validation], &[misspelt(scene.namespace)]);
+        answers(&person, APP, 503).await;
+        says_why(&scene).await;
+        answers(&person, NEIGHBOUR_APP, 200).await;
+        restore(&scene, &person).await;
+    }
+
+    bed.cluster.kubectl(&["delete", "policies.portcullis.dev", "staff", "--namespace", scene.namespace]);
+    answers(&person, APP, 503).await;
+    scene.event("app", "staff").await;
+    answers(&person, NEIGHBOUR_APP, 200).await;
+    restore(&scene, &person).await;
+    scene.portcullis.stop().await;
+}
+
+/// A rule that would let the staff do everything if the field that narrows it were dropped in silence.
+fn misspelt(namespace: &str) -> Value {
+    let request = json!({MISSPELT: ["GET"], "paths": ["/"]});
+    let rule = json!({"name": "members", "effect": "Allow", "request": request, "principal": {"groups": ["staff"]}});
+    policy(namespace, "staff", &json!([rule]))
+}
+
+async fn restore(scene: &Scene<'_>, person: &Client) {
+    scene.bed.cluster.apply(&[policy(scene.namespace, "staff", &allow_group("staff"))]);
+    answers(person, APP, 200).await;
+    eventually("`kubectl get policy` calls it accepted", SOON, async || {
+        (condition(scene)["status"] == "True").then_some(())
+    })
+    .await;
+}
+
+async fn says_why(scene: &Scene<'_>) {
+    let field = format!("request.{MISSPELT}");
+    eventually("the field in the Policy's status", SOON, async || {
+        let accepted = condition(scene);
+        let says = accepted["message"].as_str().is_some_and(|message| message.contains(&field));
+        (says && accepted["status"] == "False").then_some(())
+    })
+    .await;
+    let table = scene.bed.cluster.kubectl(&["get", "policies.portcullis.dev", "--namespace", scene.namespace]);
+    assert!(table.contains(&field) && table.contains("False"), "{table}");
+    scene.event("staff", &field).await;
+    assert!(scene.portcullis.log().contains(&field), "the log names the field");
+}
+
+/// The condition `Accepted` of the Policy, where it speaks of the newest generation.
+fn condition(scene: &Scene) -> Value {
+    let policy = scene.bed.cluster.read(&["policies.portcullis.dev", "staff", "--namespace", scene.namespace]);
+    let conditions = policy["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let newest = |condition: &Value| condition["observedGeneration"] == policy["metadata"]["generation"];
+    conditions.into_iter().find(|one| one["type"] == "Accepted" && newest(one)).unwrap_or_default()
+}
+
+async fn answers(client: &Client, url: &str, status: u16) {
+    eventually(&format!("{status} from {url}"), Duration::from_secs(10), async || {
+        (client.send(Ask::get(url).navigating()).await.status == status).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,67 @@
+// Headless Chromium for the tests, driven over standard input and output: `node browser.mjs`.
+//
+// One command a line on stdin, as JSON; one answer a line on stdout: {"done": VALUE} or {"failed": TEXT}. There is one
+// page, in a profile of its own. Certificate errors are never ignored: what Chromium trusts is in the NSS store of HOME.
+//
+//   {"do": "goto", "url"}                 opens an address; gives the status of the page it ends at
+//   {"do": "fill", "label", "value"}      fills the field with that label
+//   {"do": "press", "button", "until"}    presses a button and waits for an address that begins with `until`
+//   {"do": "follow", "link", "until"}     the same for a link
+//   {"do": "text"}                        what the page shows
+//   {"do": "url"}                         the address of the page
+//   {"do": "cookies"}                     all cookies, as Playwright gives them
+//   {"do": "screenshot", "path"}          writes a picture of the page
+
+import { createInterface } from 'node:readline';
+
+import { chromium } from 'playwright-core';
+
+const TIMEOUT = 15_000;
+
+const browser = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  headless: true,
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+});
+const context = await browser.newContext();
+const page = await context.newPage();
+page.setDefaultTimeout(TIMEOUT);
+
+const commands = {
+  goto: async ({ url }) => (await page.goto(url)).status(),
+  fill: ({ label, value }) => page.getByLabel(label).fill(value),
+  press: ({ button, until }) => activate(page.getByRole('button', { name: button, exact: true }), until),
+  follow: ({ link, until }) => activate(page.getByRole('link', { name: link, exact: true }), until),
+  text: () => page.locator('body').innerText(),
+  url: () => page.url(),
+  cookies: () => context.cookies(),
+  screenshot: async ({ path }) => {
+    await page.screenshot({ path, fullPage: true });
+  },
+};
+
+async function activate(element, until) {
+  await Promise.all([page.waitForURL((url) => url.href.startsWith(until)), element.click()]);
+}
+
+async function answer(line) {
+  const command = JSON.parse(line);
+  try {
+    return { done: (await commands[command.do](command)) ?? null };
+  } catch (error) {
+    return { failed: `${error.message} (at ${page.url()})` };
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await answer(line)));
+}
+await browser.close();

@@ -1,0 +1,14 @@
+//! What the journeys are made of: real programs, and the people and machines that use them.
+
+pub mod app;
+pub mod authority;
+pub mod bed;
+pub mod browser;
+pub mod client;
+pub mod cluster;
+pub mod eventually;
+pub mod objects;
+pub mod portcullis;
+pub mod program;
+pub mod provider;
+pub mod scene;

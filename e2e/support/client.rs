@@ -1,0 +1,264 @@
+//! A plain HTTP client: a program, or a person's browser without a screen. It trusts the tests' authority alone, keeps
+//! cookies a host, and finds every `*.localhost` on this machine.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::Url;
+
+use super::authority::Authority;
+use super::provider::Person;
+
+/// From the first byte sent to the last received.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// As many redirects as a sign-in needs, and then some.
+const REDIRECTS: usize = 12;
+
+/// A request.
+#[derive(Clone)]
+pub struct Ask {
+    method: Method,
+    url: Url,
+    fields: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+/// A response, whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// Where it came from, after any redirects.
+    pub url: Url,
+}
+
+/// The client. Each request has a connection of its own; see [`Client::connect`] for one that is kept.
+pub struct Client {
+    tls: Arc<ClientConfig>,
+    cookies: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+}
+
+/// A connection that is kept, for one request after another to one host.
+pub struct Kept {
+    sender: SendRequest<Full<Bytes>>,
+    cookies: Option<String>,
+}
+
+impl Ask {
+    /// A program's `GET`.
+    pub fn get(url: &str) -> Self {
+        let url = url.parse().unwrap_or_else(|error| panic!("`{url}`: {error}"));
+        Self { method: Method::GET, url, fields: Vec::new(), body: Bytes::new() }
+    }
+
+    /// A program's `POST`.
+    pub fn post(url: &str, body: impl Into<Bytes>) -> Self {
+        Self { method: Method::POST, body: body.into(), ..Self::get(url) }
+    }
+
+    /// The same with a header field.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// The same as a browser sends it when a person goes somewhere.
+    pub fn navigating(self) -> Self {
+        self.with("accept", "text/html,application/xhtml+xml")
+            .with("sec-fetch-mode", "navigate")
+            .with("sec-fetch-dest", "document")
+    }
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON ({}): {}", self.status, self.text()))
+    }
+}
+
+impl Client {
+    /// A client without cookies.
+    pub fn new(authority: &Authority) -> Self {
+        Self { tls: Arc::new(trusting(authority)), cookies: Mutex::default() }
+    }
+
+    /// Sends a request and reads the whole answer; redirects are not followed.
+    pub async fn send(&self, ask: Ask) -> Answer {
+        let url = ask.url.clone();
+        self.try_send(ask).await.unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    /// The same, where a failure is an answer.
+    pub async fn try_send(&self, ask: Ask) -> io::Result<Answer> {
+        let mut kept = self.connect(&ask.url).await?;
+        let url = ask.url.clone();
+        let answer = kept.send(ask).await?;
+        self.remember(&url, &answer.headers);
+        Ok(answer)
+    }
+
+    /// Goes to an address as a person does, over redirects to a page.
+    pub async fn browse(&self, url: &str) -> Answer {
+        self.follow(Ask::get(url).navigating()).await
+    }
+
+    /// Goes to an address, signs in at the provider where it is asked to, and comes back.
+    pub async fn sign_in(&self, url: &str, person: &Person) -> Answer {
+        let form = self.browse(url).await;
+        assert!(form.url.path().starts_with("/interaction/"), "no sign-in form at {}: {}", form.url, form.text());
+        let filled = Ask::post(form.url.as_str(), format!("login={}", person.login))
+            .with("content-type", "application/x-www-form-urlencoded")
+            .with("origin", form.url.origin().ascii_serialization());
+        self.follow(filled.navigating()).await
+    }
+
+    /// The cookies of a host as a `Cookie` field has them.
+    pub fn cookies(&self, host: &str) -> Option<String> {
+        let all = self.cookies.lock().expect("nobody panics with it");
+        let of_host = all.get(host).filter(|cookies| !cookies.is_empty())?;
+        Some(of_host.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; "))
+    }
+
+    /// Opens a connection to keep; it sends the cookies that the client has now.
+    pub async fn connect(&self, url: &Url) -> io::Result<Kept> {
+        let host = url.host_str().expect("an http address has a host");
+        let port = url.port_or_known_default().expect("http and https have one");
+        let cookies = self.cookies(host);
+        let sender = if url.scheme() == "https" {
+            http1_over(self.tls(host, port, &[b"http/1.1"]).await?).await?
+        } else {
+            http1_over(dial(host, port).await?).await?
+        };
+        Ok(Kept { sender, cookies })
+    }
+
+    /// A bare TLS connection that offers some protocols.
+    pub async fn tls(&self, host: &str, port: u16, protocols: &[&[u8]]) -> io::Result<TlsStream<TcpStream>> {
+        let mut config = (*self.tls).clone();
+        config.alpn_protocols = protocols.iter().map(|&protocol| protocol.to_owned()).collect();
+        let name = ServerName::try_from(host.to_owned()).expect("a host name");
+        TlsConnector::from(Arc::new(config)).connect(name, dial(host, port).await?).await
+    }
+
+    async fn follow(&self, ask: Ask) -> Answer {
+        let mut answer = self.send(ask).await;
+        for _ in 0..REDIRECTS {
+            if !(300..400).contains(&answer.status) {
+                return answer;
+            }
+            let location = answer.headers[header::LOCATION].to_str().expect("an address");
+            let next = answer.url.join(location).unwrap_or_else(|error| panic!("`{location}`: {error}"));
+            answer = self.send(Ask::get(next.as_str()).navigating()).await;
+        }
+        panic!("after {REDIRECTS} redirects still none the wiser, at {}", answer.url)
+    }
+
+    fn remember(&self, url: &Url, fields: &HeaderMap) {
+        let mut all = self.cookies.lock().expect("nobody panics with it");
+        let of_host = all.entry(url.host_str().unwrap_or_default().to_owned()).or_default();
+        for line in fields.get_all(header::SET_COOKIE) {
+            let line = line.to_str().expect("cookies are text");
+            let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+            let (name, value) = pair.split_once('=').expect("a cookie has a name");
+            let attributes = attributes.to_ascii_lowercase();
+            if attributes.contains("max-age=0") || attributes.contains("expires=thu, 01 jan 1970") {
+                of_host.remove(name);
+            } else {
+                of_host.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// Sends a request and reads the whole answer.
+    pub async fn send(&mut self, ask: Ask) -> io::Result<Answer> {
+        let url = ask.url.clone();
+        let exchange = async {
+            let response = self.sender.send_request(self.request(ask)).await.map_err(io::Error::other)?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body, url })
+        };
+        timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn request(&self, ask: Ask) -> Request<Full<Bytes>> {
+        let target = &ask.url[url::Position::BeforePath..url::Position::AfterQuery];
+        let authority = &ask.url[url::Position::BeforeHost..url::Position::AfterPort];
+        let mut request = Request::builder().method(ask.method).uri(target).header(header::HOST, authority);
+        for (name, value) in ask.fields {
+            request = request.header(name, value);
+        }
+        if let Some(cookies) = &self.cookies {
+            request = request.header(header::COOKIE, cookies);
+        }
+        request.body(Full::new(ask.body)).expect("a sound request")
+    }
+}
+
+/// The serial number of the certificate that a server presented.
+pub fn presented_serial(stream: &TlsStream<TcpStream>) -> u64 {
+    let chain = stream.get_ref().1.peer_certificates().expect("the handshake is over");
+    let (_, certificate) = x509_parser::parse_x509_certificate(&chain[0]).expect("a certificate");
+    certificate.serial.to_string().parse().expect("the tests' serial numbers are small")
+}
+
+fn trusting(authority: &Authority) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("our own PEM");
+    roots.add(certificate).expect("our own certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = versions.expect("the provider has them").with_root_certificates(roots).with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    config
+}
+
+async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let address = match host.parse() {
+        Ok(address) => address,
+        Err(_) if host.ends_with("localhost") => Ipv4Addr::LOCALHOST.into(),
+        Err(_) => panic!("`{host}` is not on this machine"),
+    };
+    let stream = TcpStream::connect(SocketAddr::new(address, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn http1_over<S>(stream: S) -> io::Result<SendRequest<Full<Bytes>>>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    // Its end shows in the sender.
+    tokio::spawn(connection);
+    Ok(sender)
+}

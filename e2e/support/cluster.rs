@@ -1,0 +1,193 @@
+//! A real etcd and kube-apiserver, with two users: an administrator, and one who is bound to nothing but the RBAC in
+//! `manifests/`, as whom Portcullis runs.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::eventually::{SOON, eventually};
+use super::program::{Program, output};
+
+/// Where the API server answers.
+const SERVER: &str = "https://127.0.0.1:6443";
+
+/// Where etcd answers.
+const ETCD: &str = "http://127.0.0.1:2379";
+
+/// From the first exec to the first answer, on a machine that is busy.
+const START: Duration = Duration::from_secs(90);
+
+/// The users: token, name, uid, groups. The second is known to RBAC as the ServiceAccount of the manifests.
+const USERS: &str = r#"admin-token,admin,1,"system:masters"
+portcullis-token,system:serviceaccount:portcullis-system:portcullis,2,"system:serviceaccounts,system:serviceaccounts:portcullis-system,system:authenticated"
+"#;
+
+/// The control plane.
+pub struct Cluster {
+    folder: PathBuf,
+    programs: PathBuf,
+    _etcd: Program,
+    api_server: Mutex<Program>,
+    /// The administrator's kubeconfig.
+    pub admin: PathBuf,
+    /// The kubeconfig of the user that Portcullis runs as.
+    pub portcullis: PathBuf,
+}
+
+impl Cluster {
+    /// Starts both from the folder `programs`, with their state in `folder`, and waits until they serve.
+    pub async fn start(programs: &Path, folder: &Path) -> Self {
+        let pki = folder.join("pki");
+        fs::create_dir_all(&pki).expect("the folder can be made");
+        let key = KeyPair::generate().expect("the random source works");
+        fs::write(pki.join("sa.key"), key.serialize_pem()).expect("the folder is there");
+        fs::write(pki.join("sa.pub"), key.public_key_pem()).expect("the folder is there");
+        fs::write(folder.join("tokens.csv"), USERS).expect("the folder is there");
+        let cluster = Self {
+            _etcd: etcd(programs, folder),
+            api_server: Mutex::new(api_server(programs, folder)),
+            admin: kubeconfig(folder, "admin"),
+            portcullis: kubeconfig(folder, "portcullis"),
+            folder: folder.to_owned(),
+            programs: programs.to_owned(),
+        };
+        cluster.wait_until_ready().await;
+        cluster
+    }
+
+    /// Kills the API server. What it knows is in etcd.
+    pub async fn kill_api_server(&self) {
+        self.api_server.lock().await.kill();
+    }
+
+    /// Starts it again.
+    pub async fn restart_api_server(&self) {
+        *self.api_server.lock().await = api_server(&self.programs, &self.folder);
+        self.wait_until_ready().await;
+    }
+
+    /// Runs `kubectl` as the administrator and gives what it printed.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        output(self.kubectl_command().args(arguments))
+    }
+
+    /// An object, or objects, as the API server has them.
+    pub fn read(&self, arguments: &[&str]) -> Value {
+        let json = output(self.kubectl_command().arg("get").args(arguments).args(["--output", "json"]));
+        serde_json::from_str(&json).expect("kubectl prints JSON")
+    }
+
+    /// `kubectl apply` with further arguments, such as `--validate=warn`.
+    pub fn apply_with(&self, arguments: &[&str], objects: &[Value]) {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+        let mut command = self.kubectl_command();
+        command.args(["apply", "--filename", "-"]).args(arguments);
+        let result = tokio::task::block_in_place(|| with_input(&mut command, list.as_bytes()));
+        assert!(result.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&result.stderr));
+    }
+
+    /// `kubectl apply`, as a careful person runs it.
+    pub fn apply(&self, objects: &[Value]) {
+        self.apply_with(&["--validate=strict"], objects);
+    }
+
+    /// `kubectl apply` for a folder of the repository.
+    pub fn apply_folder(&self, folder: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        self.kubectl(&["apply", "--server-side", "--filename", &path.to_string_lossy()]);
+    }
+
+    /// The files of etcd: every revision of every object that it has not compacted away.
+    pub fn etcd_files(&self) -> Vec<PathBuf> {
+        files_below(&self.folder.join("etcd"))
+    }
+
+    fn kubectl_command(&self) -> Command {
+        let built = self.programs.join("kubectl");
+        let mut command = Command::new(if built.exists() { built.as_path() } else { Path::new("kubectl") });
+        command.env("KUBECONFIG", &self.admin).env("HOME", &self.folder);
+        command
+    }
+
+    async fn wait_until_ready(&self) {
+        eventually("the API server's /readyz", START, async || {
+            self.api_server.lock().await.assert_runs();
+            let mut command = self.kubectl_command();
+            command.args(["get", "--raw", "/readyz", "--request-timeout", "2s"]);
+            let result = tokio::task::block_in_place(|| command.output()).expect("kubectl is there");
+            result.status.success().then_some(())
+        })
+        .await;
+        eventually("the namespace `default`", SOON, async || {
+            let mut command = self.kubectl_command();
+            let result = tokio::task::block_in_place(|| command.args(["get", "namespace", "default"]).output());
+            result.expect("kubectl is there").status.success().then_some(())
+        })
+        .await;
+    }
+}
+
+fn etcd(programs: &Path, folder: &Path) -> Program {
+    let mut command = Command::new(programs.join("etcd"));
+    command.arg("--data-dir").arg(folder.join("etcd"));
+    command.args(["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD]);
+    command.args(["--listen-peer-urls", "http://127.0.0.1:0", "--unsafe-no-fsync", "--log-level", "warn"]);
+    Program::start("etcd", &mut command, &folder.join("etcd.log"))
+}
+
+fn api_server(programs: &Path, folder: &Path) -> Program {
+    let pki = folder.join("pki");
+    let mut command = Command::new(programs.join("kube-apiserver"));
+    command.args(["--etcd-servers", ETCD, "--bind-address", "127.0.0.1", "--secure-port", "6443"]);
+    // Without an address of its own it refuses to start where there is no default route.
+    command.args(["--advertise-address", "10.96.255.1", "--endpoint-reconciler-type", "none"]);
+    command.arg("--cert-dir").arg(&pki).arg("--token-auth-file").arg(folder.join("tokens.csv"));
+    command.args(["--authorization-mode", "Node,RBAC", "--service-cluster-ip-range", "10.96.0.0/16"]);
+    command.args(["--service-account-issuer", "https://kubernetes.default.svc"]);
+    command.arg("--service-account-key-file").arg(pki.join("sa.pub"));
+    command.arg("--service-account-signing-key-file").arg(pki.join("sa.key"));
+    Program::start("kube-apiserver", &mut command, &folder.join("kube-apiserver.log"))
+}
+
+/// The kubeconfig of a user; the API server makes its certificate, which is its own authority, as it starts.
+fn kubeconfig(folder: &Path, user: &str) -> PathBuf {
+    let path = folder.join(format!("{user}.kubeconfig"));
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": user,
+        "clusters": [{"name": "tests", "cluster": {
+            "server": SERVER,
+            "certificate-authority": folder.join("pki/apiserver.crt"),
+        }}],
+        "users": [{"name": user, "user": {"token": format!("{user}-token")}}],
+        "contexts": [{"name": user, "context": {"cluster": "tests", "user": user}}],
+    });
+    fs::write(&path, config.to_string()).expect("the folder is there");
+    path
+}
+
+fn with_input(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start kubectl: {error}"));
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    stdin.write_all(input).expect("kubectl reads its input");
+    drop(stdin);
+    child.wait_with_output().expect("it is our child")
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("etcd keeps its state there").map(|entry| entry.expect("it can be read"));
+    let (folders, files): (Vec<_>, Vec<_>) = entries.map(|entry| entry.path()).partition(|path| path.is_dir());
+    files.into_iter().chain(folders.iter().flat_map(|folder| files_below(folder))).collect()
+}

@@ -1,0 +1,82 @@
+//! The program under test, as a user bound to nothing but the RBAC in `manifests/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::authority::Authority;
+use super::client::{Ask, Client};
+use super::eventually::{SOON, eventually};
+use super::objects::INSTALLATION;
+use super::program::Program;
+
+/// The address that Ingresses get in their status.
+pub const PUBLISHED: &str = "203.0.113.10";
+
+/// Where it tells how it is.
+const ADMIN: &str = "http://127.0.0.1:9090";
+
+/// A running Portcullis: HTTP on 8080, HTTPS on 8443, the admin listener on 9090.
+pub struct Portcullis {
+    program: Program,
+    audit: PathBuf,
+    admin: Client,
+}
+
+impl Portcullis {
+    /// Starts it; its log and its audit file are in `folder`.
+    pub fn start(folder: &Path, kubeconfig: &Path, authority: &Authority) -> Self {
+        let audit = folder.join("audit.jsonl");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.env("KUBECONFIG", kubeconfig);
+        command.args(["run", "--http", "[::]:8080", "--https", "[::]:8443", "--admin", "127.0.0.1:9090"]);
+        command.args(["--public-https-port", "8443", "--namespace", INSTALLATION, "--session-store", "secrets"]);
+        command.args(["--publish-address", PUBLISHED]).arg("--audit").arg(&audit);
+        let program = Program::start("portcullis", &mut command, &folder.join("portcullis.log"));
+        Self { program, audit, admin: Client::new(authority) }
+    }
+
+    /// Waits until it says that it serves.
+    pub async fn ready(&mut self) {
+        eventually("Portcullis' /readyz", SOON, async || {
+            self.program.assert_runs();
+            self.is_ready().await.then_some(())
+        })
+        .await;
+    }
+
+    /// Whether it says that it serves.
+    pub async fn is_ready(&self) -> bool {
+        let answer = self.admin.try_send(Ask::get(&format!("{ADMIN}/readyz"))).await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Its log.
+    pub fn log(&self) -> String {
+        self.program.printed()
+    }
+
+    /// The audit events so far.
+    pub fn audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.audit).unwrap_or_default();
+        // The last line may be in the middle of being written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).expect("audit lines are JSON")).collect()
+    }
+
+    /// Its memory, in bytes.
+    pub fn resident(&self) -> u64 {
+        self.program.resident()
+    }
+
+    /// Asks it to end, as a kubelet does, and sees that it ends well.
+    pub async fn stop(mut self) {
+        self.program.signal(Signal::SIGTERM);
+        let status = self.program.end(Duration::from_secs(40)).await;
+        assert!(status.success(), "portcullis ended with {status}:\n{}", self.log());
+    }
+}

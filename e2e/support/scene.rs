@@ -1,0 +1,114 @@
+//! What each journey begins with: an installation, its provider, an app and a running Portcullis.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::bed::Bed;
+use super::client::Client;
+use super::eventually::{SOON, eventually};
+use super::objects;
+use super::portcullis::{PUBLISHED, Portcullis};
+use super::provider::Provider;
+
+/// The guarded app of most journeys.
+pub const HOST: &str = "app.localhost";
+
+/// Its neighbour.
+pub const NEIGHBOUR: &str = "other.localhost";
+
+/// Where the guarded app answers.
+pub const APP: &str = "https://app.localhost:8443";
+
+/// Where its neighbour answers.
+pub const NEIGHBOUR_APP: &str = "https://other.localhost:8443";
+
+/// Where apps listen.
+pub const ENDPOINT: &str = "10.244.1.1";
+
+/// One journey's world. Its namespace has the journey's name.
+pub struct Scene<'a> {
+    /// The test bed.
+    pub bed: &'a Bed,
+    /// The namespace of the app team.
+    pub namespace: &'static str,
+    /// The files of the journey.
+    pub folder: PathBuf,
+    /// The provider.
+    pub provider: Provider,
+    /// The app.
+    pub app: App,
+    /// The program under test.
+    pub portcullis: Portcullis,
+}
+
+impl<'a> Scene<'a> {
+    /// Sets it up in a cleared cluster; access tokens live for so many seconds.
+    pub async fn open(bed: &'a Bed, journey: &'static str, access_token_seconds: u32) -> Self {
+        bed.clear();
+        let folder = bed.folder(journey);
+        let provider = Provider::start(&folder, &bed.authority, &[HOST, NEIGHBOUR], access_token_seconds).await;
+        bed.cluster.apply(&objects::installation(&bed.authority.pem));
+        bed.cluster.apply(&[objects::namespace(journey)]);
+        let app = App::start(&format!("{ENDPOINT}:{}", objects::APP_PORT)).await;
+        let mut portcullis = Portcullis::start(&folder, &bed.cluster.portcullis, &bed.authority);
+        portcullis.ready().await;
+        Self { bed, namespace: journey, folder, provider, app, portcullis }
+    }
+
+    /// Applies the app `name` at `host`, with its certificate, Service, endpoints and Ingress, and waits until it is live.
+    pub async fn publish(&self, name: &str, host: &str, annotations: Value) {
+        let pair = self.bed.authority.issue(&[host]);
+        self.bed.cluster.apply(&[
+            objects::tls_secret(self.namespace, name, &pair),
+            objects::service(self.namespace, name),
+            objects::endpoints(self.namespace, name, &[ENDPOINT]),
+            objects::ingress(self.namespace, name, host, &annotations),
+        ]);
+        self.live(name).await;
+    }
+
+    /// Applies the app that the staff alone may use, and waits until it is live.
+    pub async fn publish_for_staff(&self) {
+        self.bed.cluster.apply(&[objects::policy(self.namespace, "staff", &objects::allow_group("staff"))]);
+        self.publish("app", HOST, json!({"portcullis.dev/policies": "staff"})).await;
+    }
+
+    /// Waits until an Ingress has its address, which says that it is served.
+    pub async fn live(&self, ingress: &str) {
+        eventually(&format!("the address of Ingress {ingress}"), SOON, async || {
+            let object = self.bed.cluster.read(&["ingress", ingress, "--namespace", self.namespace]);
+            (object["status"]["loadBalancer"]["ingress"][0]["ip"] == PUBLISHED).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until an Event about an object says `text`.
+    pub async fn event(&self, object: &str, text: &str) {
+        eventually(&format!("an Event about {object} with `{text}`"), Duration::from_secs(30), async || {
+            let events = self.bed.cluster.read(&["events", "--namespace", self.namespace]);
+            let mut all = events["items"].as_array().expect("a list").iter();
+            all.any(|event| {
+                event["involvedObject"]["name"] == object
+                    && event["message"].as_str().is_some_and(|message| message.contains(text))
+            })
+            .then_some(())
+        })
+        .await;
+    }
+
+    /// The names of the Secrets in which sessions rest.
+    pub fn session_secrets(&self) -> Vec<String> {
+        let secrets = self.bed.cluster.read(&["secrets", "--namespace", objects::INSTALLATION]);
+        let names =
+            secrets["items"].as_array().expect("a list").iter().filter_map(|item| item["metadata"]["name"].as_str());
+        names.filter(|name| name.starts_with("pcs-")).map(str::to_owned).collect()
+    }
+
+    /// Somebody without a session.
+    pub fn visitor(&self) -> Client {
+        Client::new(&self.bed.authority)
+    }
+}
