@@ -2,18 +2,22 @@
 
 pub mod admit;
 mod attempt;
+pub mod authenticate;
 pub mod body;
 mod conn;
 mod connection;
+pub mod endpoints;
 pub mod forward;
 pub mod headers;
 pub mod listener;
 pub mod negotiation;
 pub mod pages;
 mod pulse;
+mod refuse;
 pub mod rejection;
 pub mod return_path;
 pub mod service;
 pub mod tls;
+mod trail;
 pub mod tunnel;
 pub mod upstream;

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, LOCATION,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -31,6 +31,8 @@ pub struct Page {
     facts: Vec<(&'static str, String)>,
     actions: Vec<Action>,
     id: RequestId,
+    /// After how many seconds to try again, where that may help.
+    retry_after: Option<u16>,
     /// What a program gets, beside the decision id.
     json: Map<String, Value>,
 }
@@ -56,8 +58,8 @@ const SIGN_OUT: Action = Action::Button { label: "Sign out", to: "/.portcullis/l
 impl Page {
     /// A refusal, with what to do next.
     pub fn refusal(notice: &Notice, id: RequestId) -> Self {
-        Self::new(notice.status, notice.title, id)
-            .says(notice.text)
+        let page = Self { retry_after: notice.retry_after, ..Self::new(notice.status, notice.title, id) };
+        page.says(notice.text)
             .says(notice.remedy)
             .tells("error", notice.reason)
             .tells("message", notice.text)
@@ -150,16 +152,23 @@ impl Page {
         // From a page without a referrer a form would be posted with `Origin: null`.
         let referrer = if self.has_form() { "same-origin" } else { "no-referrer" };
         headers.insert(REFERRER_POLICY, HeaderValue::from_static(referrer));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 
-    /// The status.
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
     fn new(status: StatusCode, title: &'static str, id: RequestId) -> Self {
-        Self { status, title, text: Vec::new(), facts: Vec::new(), actions: Vec::new(), id, json: Map::new() }
+        Self {
+            status,
+            title,
+            text: Vec::new(),
+            facts: Vec::new(),
+            actions: Vec::new(),
+            id,
+            retry_after: None,
+            json: Map::new(),
+        }
     }
 
     fn says(mut self, paragraph: &str) -> Self {
@@ -269,3 +278,6 @@ fn ours(status: StatusCode, body: Bytes) -> Response<Bytes> {
 fn one_line(value: &str) -> String {
     value.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,6 +95,8 @@ pub struct Notice {
     pub text: &'static str,
     /// What to do next.
     pub remedy: &'static str,
+    /// After how many seconds to try again, where that may help.
+    pub retry_after: Option<u16>,
 }
 
 impl Refusal {
@@ -118,20 +120,19 @@ impl Refusal {
         self.notice().reason
     }
 
-    /// After how many seconds to try again, where that may help.
-    pub fn retry_after(self) -> Option<u32> {
+    /// What is said in public.
+    pub fn notice(self) -> Notice {
+        let (status, reason, title, text, remedy) = self.row();
+        let status = StatusCode::from_u16(status).expect("the table below holds valid codes");
+        Notice { status, reason, title, text, remedy, retry_after: self.retry_after() }
+    }
+
+    fn retry_after(self) -> Option<u16> {
         match self {
             Self::AuditFull | Self::Overloaded => Some(1),
             Self::ProviderUnreachable | Self::StoreUnreachable | Self::NoEndpoint => Some(5),
             _ => None,
         }
-    }
-
-    /// What is said in public.
-    pub fn notice(self) -> Notice {
-        let (status, reason, title, text, remedy) = self.row();
-        let status = StatusCode::from_u16(status).expect("the table below holds valid codes");
-        Notice { status, reason, title, text, remedy }
     }
 
     #[rustfmt::skip]
@@ -144,7 +145,7 @@ impl Refusal {
             Self::AmbiguousPath => (400, "ambiguous_path", "Ambiguous address", "The path of this address can be read in more than one way, so it was not passed on.", "Write the path without encoded slashes, doubled slashes and semicolons."),
             Self::BadSignIn => (400, "bad_sign_in", "Sign-in did not work", "The answer of the sign-in does not belong to an attempt that this browser began here.", "Start again."),
             Self::SignInRequired => (401, "sign_in_required", "Sign in", "This address is for people who are signed in.", "Sign in, then send the request again."),
-            Self::Denied => (403, "denied", "No access", "You are signed in, but the policy of this site does not let you open this address.", "If you should have access, ask the people who run this site, and give them the request number below."),
+            Self::Denied => (403, "denied", "No access", "The policy of this site does not let you open this address.", "If you should have access, ask the people who run this site, and give them the request number below."),
             Self::SignInRefused => (403, "sign_in_refused", "Sign-in refused", "The sign-in was refused.", "Try another account, or ask the people who run this site."),
             Self::CrossSite => (403, "cross_site", "Refused", "Another site asked for this on your behalf.", "If you meant it, do it from the page of this site."),
             Self::OriginMismatch => (403, "origin_mismatch", "Refused", "A page of another origin may not open a connection to this address.", "Open the connection from a page of this site, or allow the origin in `portcullis.dev/cors-allow-origin`."),
@@ -178,6 +179,8 @@ impl Rejection {
     pub fn notice(&self) -> Notice {
         let notice = Notice { reason: self.name, ..self.refusal.notice() };
         let (text, remedy) = match self.name {
+            "rule_denies" => ("A rule of this site refuses this request.", notice.remedy),
+            "no_rule_allows" => ("No rule of this site lets you open this address.", notice.remedy),
             "access_denied" => {
                 ("The sign-in was declined at the identity provider.", "Start again if that was a mistake.")
             }
@@ -206,5 +209,56 @@ impl Rejection {
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         refusal.named(refusal.reason())
+    }
+}
+
+#[cfg(test)]
+impl Refusal {
+    /// Every one.
+    pub const ALL: &[Self] = &[
+        Self::BadRequest,
+        Self::AmbiguousPath,
+        Self::BadSignIn,
+        Self::SignInRequired,
+        Self::Denied,
+        Self::SignInRefused,
+        Self::CrossSite,
+        Self::OriginMismatch,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::ExpectationFailed,
+        Self::Misdirected,
+        Self::HeadTooLarge,
+        Self::UpgradeRefused,
+        Self::Internal,
+        Self::MethodNotSupported,
+        Self::BadGateway,
+        Self::ProviderFault,
+        Self::RouteClosed,
+        Self::NoProvider,
+        Self::ProviderUnreachable,
+        Self::StoreUnreachable,
+        Self::AuditFull,
+        Self::Overloaded,
+        Self::NoEndpoint,
+        Self::GatewayTimeout,
+        Self::Loop,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_listed_once_and_has_a_name_of_its_own() {
+        let last = Refusal::ALL.iter().max().expect("there are some");
+        assert_eq!((*last as usize) + 1, Refusal::ALL.len());
+        let names: BTreeSet<_> = Refusal::ALL.iter().map(|refusal| refusal.reason()).collect();
+        assert_eq!(names.len(), Refusal::ALL.len());
     }
 }

@@ -1,21 +1,39 @@
-//! One request, from the raw head to the response.
+//! One request, from the raw head to the response. [`Service::handle`] cannot fail; `serve` is a straight line.
 
+use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rand::rngs::StdRng;
+use rand::{Rng, make_rng};
 
-use crate::audit::Audit;
+use crate::audit::{Audit, RequestId, Slot};
 use crate::budget::Limits;
 use crate::clock::Clock;
+use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::oidc::Oidc;
+use crate::policy::{AccessRequest, Decision, Permit, decide};
+use crate::route::{Access, NotFound, Route};
 use crate::session::Sessions;
-use crate::snapshot::Reader;
+use crate::snapshot::{Reader, Snapshot};
 
-use super::admit::Conn;
-use super::body::ProxyBody;
+use super::admit::{Conn, Scheme, admit};
+use super::authenticate::{Caller, Person, authenticate};
+use super::body::{ProxyBody, own};
+use super::endpoints::{self, Asked, Endpoint};
+use super::forward::{self, Exchange, SessionEnd, forward};
+use super::negotiation::Form;
+use super::pages::Page;
+use super::refuse;
+use super::rejection::{Refusal, Rejection};
+use super::trail::Trail;
+use super::tunnel::origin_allowed;
 use super::upstream::Upstreams;
 
 /// What all data threads share. Cheap to clone.
@@ -43,18 +61,170 @@ pub struct Shared {
 pub struct Service {
     shared: Shared,
     upstreams: Upstreams,
+    ids: RefCell<StdRng>,
+}
+
+impl Shared {
+    /// The public origin of a host, for redirects and Origin checks; never from what a request says.
+    pub fn origin(&self, host: &Host) -> String {
+        match self.public_https_port {
+            443 => format!("https://{host}"),
+            port => format!("https://{host}:{port}"),
+        }
+    }
 }
 
 impl Service {
     /// A service for this thread.
     pub fn new(shared: Shared) -> Self {
         let upstreams = Upstreams::new(Arc::clone(&shared.limits));
-        Self { shared, upstreams }
+        Self { shared, upstreams, ids: RefCell::new(make_rng()) }
     }
 
     /// Answers one request; cannot fail.
     pub async fn handle(self: Rc<Self>, request: Request<Incoming>, conn: Rc<Conn>) -> Response<ProxyBody> {
-        let _ = (&self.shared, &self.upstreams, request, conn);
-        todo!()
+        let snapshot = self.shared.reader.load();
+        let id = self.new_id();
+        let Some(slot) = self.shared.audit.reserve(id) else {
+            return own(Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text), None);
+        };
+        let mut trail = Trail::new(slot, &request, &conn, snapshot.generation);
+        let served = AssertUnwindSafe(self.serve(request, &conn, &snapshot, &mut trail)).catch_unwind().await;
+        match served {
+            Ok(Ok(response)) => response,
+            Ok(Err(rejection)) => trail.refuse(&rejection),
+            Err(_) => trail.refuse(&Refusal::Internal.into()),
+        }
+    }
+
+    /// The way of a request, in order.
+    async fn serve<'s>(
+        &self,
+        request: Request<Incoming>,
+        conn: &Conn,
+        snapshot: &'s Snapshot,
+        trail: &mut Trail<'s>,
+    ) -> Result<Response<ProxyBody>, Rejection> {
+        let (parts, body) = request.into_parts();
+        let request = &*trail.request.insert(admit(parts, conn, &self.shared.limits)?);
+        if conn.misdirected(request.host()) {
+            return Err(Refusal::Misdirected.into());
+        }
+        let asked = Asked { shared: &self.shared, snapshot, request, id: trail.id };
+        if let Some(endpoint) = Endpoint::find(request.target().path().as_str()) {
+            trail.hsts = endpoints::hsts(snapshot, request.host()).filter(|_| conn.scheme() == Scheme::Https);
+            let answer = endpoint.answer(asked, conn.scheme(), body).await?;
+            return Ok(trail.answer(answer));
+        }
+        let found = snapshot.routes.find(request.host(), request.target().path()).map_err(refusal_of)?;
+        let route = found.route;
+        trail.ingress = Some(&route.ingress);
+        if conn.scheme() == Scheme::Https {
+            trail.hsts = route.settings.hsts.as_deref();
+        } else if needs_https(route) {
+            let answer = asked.to_https();
+            return Ok(trail.answer(answer));
+        }
+        let (policy, caller) = match &route.access {
+            Access::Closed(reason) => return Err(Refusal::RouteClosed.because(reason.0.to_string())),
+            Access::Open(policy) => (policy, Caller::Nobody("sign_in_required")),
+            Access::Guarded { policy, provider } => {
+                let caller = authenticate(&self.shared, request, provider.as_ref()).await?;
+                let port = self.shared.public_https_port;
+                if request.is_websocket() && !origin_allowed(request, Scheme::Https, port, &route.settings) {
+                    return Err(Refusal::OriginMismatch.into());
+                }
+                (policy, caller)
+            }
+        };
+        let access = AccessRequest {
+            method: request.method().as_str(),
+            host: request.host(),
+            path: request.target().path(),
+            peer: conn.peer.ip(),
+            principal: caller.principal(),
+        };
+        let slot = trail.slot.take().expect("reserved before, spent by a decision alone");
+        let (slot, answer) = match decide(slot, policy, &access) {
+            Decision::Allow(permit) => return Ok(self.forward(permit, caller, body, (conn, route), trail).await),
+            Decision::Challenge(challenge) => {
+                let (slot, verdict) = challenge.spend();
+                (slot, refuse::challenge(asked, route, &caller, verdict))
+            }
+            Decision::Deny(denial) => {
+                let (slot, verdict) = denial.spend();
+                (slot, refuse::deny(asked, &caller, verdict))
+            }
+        };
+        trail.slot = Some(slot);
+        answer.map(|answer| trail.answer(answer))
+    }
+
+    /// Spends the permit; a cookie that is due goes along with what the upstream answers.
+    async fn forward(
+        &self,
+        permit: Permit<Slot>,
+        caller: Caller,
+        body: Incoming,
+        (conn, route): (&Conn, &Arc<Route>),
+        trail: &mut Trail<'_>,
+    ) -> Response<ProxyBody> {
+        let request = trail.request.take().expect("admitted before, forwarded once");
+        let session_end = || self.session_end(&caller);
+        let known = caller.principal().map(|principal| forward::Caller { principal, session_end: &session_end });
+        let (generation, upstreams) = (trail.generation, &self.upstreams);
+        let exchange = Exchange { generation, conn, route, caller: known, upstreams };
+        match forward(permit, request, body, exchange).await {
+            Ok(mut response) => {
+                if let Caller::Person(Person { renewal: Some(cookie), .. }) = &caller {
+                    renew(&mut response, cookie);
+                }
+                response
+            }
+            Err(failed) => trail.fail(&failed.error.into(), failed.outcome),
+        }
+    }
+
+    /// Ends with the session of the caller, and never for one who has none.
+    fn session_end(&self, caller: &Caller) -> SessionEnd {
+        let Caller::Person(person) = caller else { return Box::pin(std::future::pending()) };
+        let (sessions, session) = (self.shared.sessions.clone(), Arc::clone(&person.session));
+        Box::pin(async move { sessions.ended(&session).await })
+    }
+
+    fn new_id(&self) -> RequestId {
+        let mut ids = self.ids.borrow_mut();
+        RequestId(u128::from(ids.next_u64()) << 64 | u128::from(ids.next_u64()))
+    }
+}
+
+/// Guarded routes never answer over plain HTTP, open ones where they wish.
+fn needs_https(route: &Route) -> bool {
+    match route.access {
+        Access::Open(_) => route.settings.ssl_redirect,
+        Access::Guarded { .. } => true,
+        Access::Closed(_) => false,
+    }
+}
+
+fn refusal_of(not_found: NotFound) -> Rejection {
+    match not_found {
+        NotFound::Nothing => Refusal::NotFound.into(),
+        NotFound::Ambiguous => Refusal::AmbiguousPath.into(),
+    }
+}
+
+/// Issues the session cookie anew, and keeps the response out of shared caches for its sake. A response that has taken
+/// over the connection cannot carry it.
+fn renew<B>(response: &mut Response<B>, cookie: &str) {
+    if response.status().is_informational() {
+        return;
+    }
+    let headers = response.headers_mut();
+    headers.append(SET_COOKIE, HeaderValue::from_str(cookie).expect("our cookies are plain ASCII"));
+    let strict =
+        |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("no-store") || text.contains("private"));
+    if !headers.get_all(CACHE_CONTROL).iter().any(strict) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }

@@ -1,0 +1,108 @@
+//! Who asks: cookie, ticket, session, refreshed where that is due; else nobody.
+//!
+//! A cookie that is forged, doubled, of another host or of a session that ended is worth nothing, and no error. A store
+//! that does not answer is one: nobody counts as anonymous because we could not look.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::identity::Principal;
+use crate::oidc::{Oidc, Provider, RefreshError};
+use crate::session::{Lookup, Refresh, Renewed, Session, Ticket, TicketState, Tokens};
+
+use super::admit::CanonicalRequest;
+use super::rejection::{Refusal, Rejection};
+use super::service::Shared;
+
+/// Who asks.
+pub enum Caller {
+    /// Nobody that we know; why, by stable name.
+    Nobody(&'static str),
+    /// Somebody with a session.
+    Person(Person),
+}
+
+/// Somebody with a session.
+pub struct Person {
+    /// The session.
+    pub session: Arc<Session>,
+    /// The `Set-Cookie` value that keeps it from idling out, where that is due.
+    pub renewal: Option<String>,
+}
+
+impl Caller {
+    /// Who it is, where known.
+    pub fn principal(&self) -> Option<&Principal> {
+        match self {
+            Self::Nobody(_) => None,
+            Self::Person(person) => Some(&person.session.of.principal),
+        }
+    }
+}
+
+/// Finds out who asks for a route whose people sign in at `provider`.
+pub async fn authenticate(
+    shared: &Shared,
+    request: &CanonicalRequest,
+    provider: Option<&Arc<Provider>>,
+) -> Result<Caller, Rejection> {
+    let cookies = request.cookies().map(HeaderValue::as_bytes);
+    let ticket = match shared.sessions.ticket(request.host(), cookies) {
+        TicketState::Absent => return Ok(Caller::Nobody("sign_in_required")),
+        TicketState::Forged => return Ok(Caller::Nobody("forged_session_cookie")),
+        TicketState::Duplicate => return Ok(Caller::Nobody("duplicate_session_cookie")),
+        TicketState::Valid(ticket) => ticket,
+    };
+    let Some(session) = find(shared, &ticket).await? else { return Ok(Caller::Nobody("session_ended")) };
+    // A session of another issuer is nobody here: its groups are worth nothing.
+    let Some(provider) = provider.filter(|provider| provider.issuer == session.of.principal.identity.issuer) else {
+        return Ok(Caller::Nobody("foreign_issuer"));
+    };
+    let session = if session.refresh_due(shared.clock.now()) {
+        match refresh(shared, &session, provider).await {
+            Some(session) => session,
+            None => return Ok(Caller::Nobody("session_ended")),
+        }
+    } else {
+        session
+    };
+    let renewal = shared.sessions.renewal(&session, &ticket);
+    Ok(Caller::Person(Person { session, renewal }))
+}
+
+/// The live session of a ticket: from the cache, else from the store.
+pub async fn find(shared: &Shared, ticket: &Ticket) -> Result<Option<Arc<Session>>, Rejection> {
+    match shared.sessions.lookup(ticket) {
+        Lookup::Live(session) => Ok(Some(session)),
+        Lookup::Gone => Ok(None),
+        Lookup::Unknown => {
+            let loaded = shared.sessions.load(ticket).await;
+            loaded.map_err(|error| Refusal::StoreUnreachable.because(error.to_string()))
+        }
+    }
+}
+
+async fn refresh(shared: &Shared, session: &Arc<Session>, provider: &Arc<Provider>) -> Option<Arc<Session>> {
+    let (oidc, provider) = (shared.oidc.clone(), Arc::clone(provider));
+    shared.sessions.refreshed(session, move |session| ask(oidc, provider, session)).await
+}
+
+/// Asks the provider for the session's next tokens.
+async fn ask(oidc: Oidc, provider: Arc<Provider>, session: Arc<Session>) -> Refresh {
+    let Some(token) = session.of.tokens.refresh.clone() else {
+        return Refresh::Later("the session has no refresh token".to_owned());
+    };
+    match oidc.refresh(provider, session.of.principal.clone(), token).await {
+        Ok(refreshed) => Refresh::Renewed(Box::new(Renewed {
+            principal: refreshed.principal,
+            tokens: Tokens {
+                refresh: Some(refreshed.refresh_token),
+                access_expires: refreshed.access_expires,
+                id_token: refreshed.id_token.or_else(|| session.of.tokens.id_token.clone()),
+            },
+        })),
+        Err(RefreshError::Ended(reason)) => Refresh::Ended(reason),
+        Err(RefreshError::Later(reason)) => Refresh::Later(reason),
+    }
+}

@@ -1,0 +1,23 @@
+//! `/.portcullis/`: who is signed in on this host.
+
+use crate::audit::Kind;
+use crate::session::TicketState;
+
+use super::super::authenticate::find;
+use super::super::pages::Page;
+use super::super::rejection::Rejection;
+use super::{Answer, Asked};
+
+/// Says who is signed in, at whatever provider.
+pub async fn answer(asked: Asked<'_>) -> Result<Answer, Rejection> {
+    let session = match asked.shared.sessions.ticket(asked.host(), asked.cookies()) {
+        TicketState::Valid(ticket) => find(asked.shared, &ticket).await?,
+        TicketState::Absent | TicketState::Forged | TicketState::Duplicate => None,
+    };
+    let Some(session) = session else {
+        return Ok(Answer::page(&Page::anonymous(asked.id), asked, "who_am_i"));
+    };
+    let who = &session.of.principal;
+    let page = Page::signed_in(who, &format!("{:.0}", session.expires), asked.id);
+    Ok(Answer::page(&page, asked, "who_am_i").about(Kind::Answered, who.identity.clone()))
+}

@@ -1,0 +1,108 @@
+//! What the audit trail must tell of a request, whatever comes of it, and what every answer of ours gets on its way out.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::{Method, Request, Response};
+
+use crate::audit::{Event, Outcome, RequestId, Slot};
+
+use super::admit::{CanonicalRequest, Conn};
+use super::body::{ProxyBody, own};
+use super::endpoints::Answer;
+use super::negotiation::Form;
+use super::pages::Page;
+use super::rejection::Rejection;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is known of a request so far, with the reserved place of its record. `'s` is the snapshot.
+pub struct Trail<'s> {
+    /// Its id.
+    pub id: RequestId,
+    /// The generation of its snapshot.
+    pub generation: u64,
+    /// The reserved place, until the decision is recorded.
+    pub slot: Option<Slot>,
+    /// The request, from admission until it is forwarded.
+    pub request: Option<CanonicalRequest>,
+    /// The route's `namespace/ingress`, where one was found.
+    pub ingress: Option<&'s str>,
+    /// `Strict-Transport-Security` of the host, over HTTPS.
+    pub hsts: Option<&'s str>,
+    peer: IpAddr,
+    accept: Option<HeaderValue>,
+    head: bool,
+}
+
+impl<'s> Trail<'s> {
+    /// The trail of a request that has just come in.
+    pub fn new<B>(slot: Slot, request: &Request<B>, conn: &Conn, generation: u64) -> Self {
+        Self {
+            id: slot.id(),
+            generation,
+            slot: Some(slot),
+            request: None,
+            ingress: None,
+            hsts: None,
+            peer: conn.peer.ip(),
+            accept: request.headers().get(ACCEPT).cloned(),
+            head: *request.method() == Method::HEAD,
+        }
+    }
+
+    /// The form in which an answer of ours is wanted.
+    pub fn form(&self) -> Form {
+        Form::of(self.accept.as_ref().and_then(|accept| accept.to_str().ok()))
+    }
+
+    /// Records an answer of ours and sends it.
+    pub fn answer(&mut self, answer: Answer) -> Response<ProxyBody> {
+        let outcome = self.slot.take().map(|slot| slot.decided(self.event(&answer)));
+        self.send(answer.response, outcome)
+    }
+
+    /// Records a refusal and sends its page.
+    pub fn refuse(&mut self, rejection: &Rejection) -> Response<ProxyBody> {
+        tracing::debug!(id = %self.id, reason = rejection.name, detail = %rejection.detail, "request refused");
+        self.answer(Answer::refusal(rejection, &Page::refusal(&rejection.notice(), self.id), self.form()))
+    }
+
+    /// Sends the page of a request whose decision is recorded already.
+    pub fn fail(&self, rejection: &Rejection, outcome: Outcome) -> Response<ProxyBody> {
+        tracing::info!(id = %self.id, reason = rejection.name, detail = %rejection.detail, "no upstream answered");
+        self.send(Page::refusal(&rejection.notice(), self.id).respond(self.form()), Some(outcome))
+    }
+
+    fn event<'e>(&'e self, answer: &'e Answer) -> Event<'e> {
+        let request = self.request.as_ref();
+        Event {
+            kind: answer.kind,
+            reason: answer.reason,
+            rule: answer.rule.as_deref(),
+            subject: answer.subject.as_ref(),
+            method: request.map_or("", |request| request.method().as_str()),
+            host: request.map_or("", |request| request.host().as_str()),
+            path: request.map_or("", |request| request.target().path().as_str()),
+            ingress: self.ingress,
+            peer: Some(self.peer),
+            generation: self.generation,
+        }
+    }
+
+    fn send(&self, mut response: Response<Bytes>, outcome: Option<Outcome>) -> Response<ProxyBody> {
+        let length = response.body().len();
+        if self.head {
+            *response.body_mut() = Bytes::new();
+        }
+        let id = HeaderValue::from_str(&self.id.to_string()).expect("an id is hex digits");
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(X_REQUEST_ID, id);
+        if let Some(hsts) = self.hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok()) {
+            headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
+        }
+        own(response, outcome)
+    }
+}
