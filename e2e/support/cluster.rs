@@ -97,10 +97,10 @@ impl Cluster {
         self.apply_with(&["--validate=strict"], objects);
     }
 
-    /// `kubectl apply` for a folder of the repository.
+    /// `kubectl apply` for a kustomization of the repository.
     pub fn apply_folder(&self, folder: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        self.kubectl(&["apply", "--server-side", "--filename", &path.to_string_lossy()]);
+        self.kubectl(&["apply", "--server-side", "--kustomize", &path.to_string_lossy()]);
     }
 
     /// The files of etcd: every revision of every object that it has not compacted away.

@@ -85,21 +85,27 @@ impl Complaint {
     }
 }
 
-/// `Ingress shop/web: spec.rules[0].host`, the way kubectl writes field paths.
+/// `Ingress shop/web: spec.rules[0].host`.
 pub(super) fn subject(object: &ObjectRef, pointer: &str) -> String {
-    let mut text = format!("{:?} {}", object.kind, object.name);
-    for (at, part) in pointer.split('/').skip(1).enumerate() {
+    let separator = if pointer.is_empty() { "" } else { ": " };
+    format!("{:?} {}{separator}{}", object.kind, object.name, field_path(pointer))
+}
+
+/// A JSON pointer the way kubectl writes field paths: `spec.rules[0].host`.
+pub(super) fn field_path(pointer: &str) -> String {
+    let mut path = String::new();
+    for part in pointer.split('/').skip(1) {
         let part = part.replace("~1", "/").replace("~0", "~");
         let index = part.parse::<usize>().is_ok();
         let plain = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        text.push_str(match at {
-            0 => ": ",
-            _ if index || !plain => "",
-            _ => ".",
-        });
-        text.push_str(&if index || !plain { format!("[{part}]") } else { part });
+        if index || !plain {
+            path.push_str(&format!("[{part}]"));
+        } else {
+            path.push_str(if path.is_empty() { "" } else { "." });
+            path.push_str(&part);
+        }
     }
-    text
+    path
 }
 
 impl fmt::Display for Place {

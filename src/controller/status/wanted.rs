@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::StatusWriter;
 use crate::api::{IdentityProviderStatus, PolicyStatus};
 use crate::controller::Live;
+use crate::controller::complaint::field_path;
 use crate::controller::report::{Finding, IngressState, Kind, ObjectRef, PolicyState, ProviderState, Report, Severity};
 use crate::controller::world::{ObjectName, Objects, World};
 use crate::oidc::IssuerHealth;
@@ -177,9 +178,9 @@ fn accepted(report: &Report, object: &ObjectRef, accepted: bool) -> Condition {
 
 /// A finding without its object: field, what is wrong, what to do.
 pub(super) fn sentence(finding: &Finding) -> String {
-    let Finding { field, message, remedy, .. } = finding;
+    let field = field_path(&finding.field);
     let separator = if field.is_empty() { "" } else { ": " };
-    format!("{field}{separator}{}; {remedy}", message.trim_end_matches('.'))
+    format!("{field}{separator}{}; {}", finding.message.trim_end_matches('.'), finding.remedy)
 }
 
 /// Cuts a text to a number of bytes, at the end of a character.
