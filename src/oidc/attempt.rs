@@ -160,3 +160,76 @@ impl UsedStates {
         first
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn secret(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
+
+    #[test]
+    fn a_callback_is_decoded_once() {
+        let query = "code=a%2Bb+c%2525&state=s&iss=https%3A%2F%2Fi%2F&session_state=1&session_state=2&error=";
+        let expected = Callback {
+            code: Some(secret("a+b c%25")),
+            state: Some(secret("s")),
+            issuer: Some("https://i/".to_owned()),
+            error: None,
+        };
+        assert_eq!(Callback::parse(query), Ok(expected));
+        assert_eq!(Callback::parse(""), Ok(Callback::default()));
+    }
+
+    #[test]
+    fn a_parameter_that_is_repeated_long_or_no_text_is_refused() {
+        for name in ["code", "state", "iss", "error"] {
+            let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let long = "a".repeat(5_000);
+            for query in [
+                format!("{name}=1&{name}=1"),
+                format!("{name}&{encoded}"),
+                format!("{name}={long}"),
+                format!("{name}=%C3"),
+            ] {
+                assert_eq!(Callback::parse(&query), Err(LoginError::Parameter(name)), "{query}");
+            }
+        }
+    }
+
+    #[test]
+    fn used_states_are_bounded_and_forgotten_when_their_attempt_is_over() {
+        let start = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut used = UsedStates::default();
+        assert!(used.take(&secret("first"), start));
+        assert!(!used.take(&secret("first"), start + LIFETIME));
+        for n in 0..=MAX_USED {
+            assert!(used.take(&secret(&n.to_string()), start));
+        }
+        assert_eq!((used.known.len(), used.order.len()), (MAX_USED, MAX_USED));
+        assert!(!used.take(&secret(&MAX_USED.to_string()), start));
+        assert!(used.take(&secret("later"), start + LIFETIME + SignedDuration::from_secs(1)));
+        assert_eq!((used.known.len(), used.order.len()), (1, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn an_attempt_survives_its_cookie(
+            texts in prop::array::uniform3("[A-Za-z0-9_-]{43}"), return_to in "/\\PC{0,40}", begun in 0i64..4_000_000_000,
+        ) {
+            let [state, nonce, verifier] = texts.map(Secret::new);
+            let begun = Timestamp::from_second(begun).unwrap();
+            let attempt = LoginAttempt { provider: "corp".to_owned(), state, nonce, verifier, return_to, begun };
+            prop_assert_eq!(LoginAttempt::from_bytes(attempt.to_bytes().expose()), Some(attempt));
+        }
+
+        #[test]
+        fn no_query_and_no_bytes_panic(query in ".*", bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Callback::parse(&query);
+            prop_assert_eq!(LoginAttempt::from_bytes(&bytes), None);
+        }
+    }
+}

@@ -203,3 +203,6 @@ fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<Option<i64
     let seconds = value.as_i64().filter(|seconds| (0..=253_402_300_799).contains(seconds));
     seconds.map(Some).ok_or(TokenFault::Claim(name))
 }
+
+#[cfg(test)]
+mod tests;
