@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::identity::Issuer;
 
-use super::discovery::{self, Keys, Metadata};
+use super::discovery::{self, DiscoveryError, Keys, Metadata};
 use super::http::Client;
 use super::provider::Provider;
 
@@ -75,6 +75,25 @@ impl Source {
             issuer: provider.issuer.clone(),
             ca_bundle: provider.ca_bundle.clone(),
             loopback_http: provider.loopback_http,
+        }
+    }
+}
+
+impl State {
+    /// Takes in a reading; the log has each failure that is not the last one again.
+    fn take(&mut self, reading: Result<Live, DiscoveryError>, issuer: &Issuer, now: Timestamp) {
+        match reading.map_err(|error| Arc::<str>::from(error.to_string())) {
+            Ok(live) => {
+                self.live = Some(Arc::new(live));
+                self.read_at = Some(now);
+                self.failure = None;
+            }
+            Err(reason) => {
+                if self.failure.as_ref() != Some(&reason) {
+                    tracing::warn!(%issuer, %reason, "the issuer's metadata or keys were not read");
+                }
+                self.failure = Some(reason);
+            }
         }
     }
 }
@@ -148,22 +167,10 @@ async fn follow(source: Source, clock: Clock, asks: Arc<Asks>, state: watch::Sen
         let answered = asks.newest();
         let reading = discovery::read(&client, &source.issuer, source.loopback_http).await;
         failures = if reading.is_ok() { 0 } else { failures + 1 };
+        let reading = reading.map(|(metadata, keys)| Live { client: client.clone(), metadata, keys });
         state.send_modify(|state| {
             state.answered = answered;
-            match reading {
-                Ok((metadata, keys)) => {
-                    state.live = Some(Arc::new(Live { client: client.clone(), metadata, keys }));
-                    state.read_at = Some(clock.now());
-                    state.failure = None;
-                }
-                Err(error) => {
-                    let reason: Arc<str> = error.to_string().into();
-                    if state.failure.as_ref() != Some(&reason) {
-                        tracing::warn!(issuer = %source.issuer, %error, "the issuer's metadata or keys were not read");
-                    }
-                    state.failure = Some(reason);
-                }
-            }
+            state.take(reading, &source.issuer, clock.now());
         });
         tokio::select! {
             () = tokio::time::sleep(pause(failures)) => {}

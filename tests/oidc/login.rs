@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::Algorithm;
 use portcullis::clock::Clock;
@@ -476,6 +477,30 @@ async fn userinfo_that_does_not_answer_stops_the_sign_in_that_needs_it() {
         b.canned.insert("/userinfo", Canned::new(503, ""));
     });
     assert_eq!(house.sign_in().await.unwrap_err().code(), "provider_unreachable");
+}
+
+#[tokio::test]
+async fn an_access_token_that_breaks_the_line_is_not_sent() {
+    let house = House::new().await;
+    house.provider.behave(|b| {
+        b.claims = tamper(|claims| {
+            claims.as_object_mut().unwrap().retain(|name, _| name != "groups" && name != "at_hash");
+        });
+        b.tokens = tamper(|tokens| tokens["access_token"] = json!("a\r\nX-Evil: b"));
+    });
+    assert_eq!(house.sign_in().await.unwrap_err().code(), "provider_unreachable");
+    assert_eq!(house.provider.calls("/userinfo"), 0);
+}
+
+#[tokio::test]
+async fn so_many_sign_ins_wait_for_providers_and_no_more() {
+    let house = House::new().await;
+    house.provider.behave(|b| b.token_delay = std::time::Duration::from_millis(500));
+    let verdicts = join_all((0..260).map(|_| house.sign_in())).await;
+    let busy = verdicts.iter().filter(|verdict| matches!(verdict, Err(LoginError::Busy))).count();
+    let fine = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+    assert_eq!((fine, busy), (256, 4));
+    assert_eq!(house.sign_in().await.err(), None);
 }
 
 #[tokio::test]
