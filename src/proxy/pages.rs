@@ -9,11 +9,11 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, LOCATION,
-    REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::audit::RequestId;
 use crate::identity::Principal;
@@ -68,7 +68,8 @@ impl Page {
 
     /// A refusal to somebody who is signed in: who that is, and the way out.
     pub fn denied(notice: &Notice, who: &Principal, id: RequestId) -> Self {
-        let page = Self::refusal(notice, id).fact("Signed in as", display_name(who));
+        let name = display_name(who);
+        let page = Self::refusal(notice, id).tells("signed_in_as", name.as_str()).fact("Signed in as", &name);
         page.link("Who am I?", "/.portcullis/".to_owned()).action(SIGN_OUT)
     }
 
@@ -79,31 +80,29 @@ impl Page {
 
     /// Who is signed in, and until when.
     pub fn signed_in(who: &Principal, until: &str, id: RequestId) -> Self {
+        let joined = who.groups.names().join(", ");
         let facts = [
-            ("Name", who.name.as_deref().map(str::to_owned)),
-            ("E-mail", who.email.as_ref().map(|email| email.as_str().to_owned())),
-            ("User name", who.preferred_username.as_deref().map(str::to_owned)),
-            ("Groups", (!who.groups.names().is_empty()).then(|| who.groups.names().join(", "))),
-            ("Subject", Some(who.identity.subject.to_string())),
-            ("Issuer", Some(who.identity.issuer.to_string())),
-            ("Until", Some(until.to_owned())),
+            ("Name", who.name.as_deref()),
+            ("E-mail", who.email.as_ref().map(|email| email.as_str())),
+            ("User name", who.preferred_username.as_deref()),
+            ("Groups", Some(joined.as_str()).filter(|joined| !joined.is_empty())),
+            ("Subject", Some(&*who.identity.subject.0)),
+            ("Issuer", Some(&*who.identity.issuer.0)),
+            ("Until", Some(until)),
         ];
-        let mut page = Self::new(StatusCode::OK, "You are signed in", id).action(SIGN_OUT);
-        page.facts = facts.into_iter().filter_map(|(label, value)| Some((label, value?))).collect();
-        page.json = match json!({
-            "signed_in": true,
-            "issuer": who.identity.issuer,
-            "subject": who.identity.subject,
-            "email": who.email,
-            "name": who.name.as_deref(),
-            "preferred_username": who.preferred_username.as_deref(),
-            "groups": who.groups.names().iter().map(|name| &**name).collect::<Vec<_>>(),
-            "expires": until,
-        }) {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        };
-        page
+        let known = facts.into_iter().filter_map(|(label, value)| Some((label, value?)));
+        let page = Self::new(StatusCode::OK, "You are signed in", id).action(SIGN_OUT);
+        let groups: Vec<_> = who.groups.names().iter().map(|name| &**name).collect();
+        known
+            .fold(page, |page, (label, value)| page.fact(label, value))
+            .tells("signed_in", true)
+            .tells("issuer", &*who.identity.issuer.0)
+            .tells("subject", &*who.identity.subject.0)
+            .tells("email", who.email.as_ref().map(|email| email.as_str()))
+            .tells("name", who.name.as_deref())
+            .tells("preferred_username", who.preferred_username.as_deref())
+            .tells("groups", groups)
+            .tells("expires", until)
     }
 
     /// Nobody is signed in.
@@ -176,8 +175,8 @@ impl Page {
         self
     }
 
-    fn fact(mut self, label: &'static str, value: String) -> Self {
-        self.facts.push((label, value));
+    fn fact(mut self, label: &'static str, value: &str) -> Self {
+        self.facts.push((label, one_line(value)));
         self
     }
 
@@ -221,7 +220,7 @@ impl Page {
     fn plain(&self) -> String {
         let mut lines = vec![self.title.to_owned()];
         lines.extend(self.text.iter().cloned());
-        lines.extend(self.facts.iter().map(|(label, value)| format!("{label}: {}", one_line(value))));
+        lines.extend(self.facts.iter().map(|(label, value)| format!("{label}: {value}")));
         lines.extend(self.actions.iter().map(|action| match action {
             Action::Link { label, href } => format!("{label}: GET {href}"),
             Action::Button { label, to } => format!("{label}: POST {to}"),
@@ -268,13 +267,11 @@ fn ours(status: StatusCode, body: Bytes) -> Response<Bytes> {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    for name in [ACCEPT, COOKIE] as [HeaderName; 2] {
-        headers.append(VARY, HeaderValue::from(name));
-    }
+    headers.insert(VARY, HeaderValue::from_static("accept, cookie"));
     response
 }
 
-/// A value on one line of a terminal: control characters would speak to it.
+/// A value on one line, without control characters, which would speak to a terminal.
 fn one_line(value: &str) -> String {
     value.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

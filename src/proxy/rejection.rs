@@ -137,7 +137,7 @@ impl Refusal {
 
     #[rustfmt::skip]
     fn row(self) -> (u16, &'static str, &'static str, &'static str, &'static str) {
-        const OPERATOR: &str = "Tell the people who run this site, and give them the request number below.";
+        const OPERATOR: &str = "Tell the people who run this site, and give them the request number.";
         const LATER: &str = "Try again in a moment.";
         const CLIENT: &str = "Check the address or the program that made the request.";
         match self {
@@ -145,7 +145,7 @@ impl Refusal {
             Self::AmbiguousPath => (400, "ambiguous_path", "Ambiguous address", "The path of this address can be read in more than one way, so it was not passed on.", "Write the path without encoded slashes, doubled slashes and semicolons."),
             Self::BadSignIn => (400, "bad_sign_in", "Sign-in did not work", "The answer of the sign-in does not belong to an attempt that this browser began here.", "Start again."),
             Self::SignInRequired => (401, "sign_in_required", "Sign in", "This address is for people who are signed in.", "Sign in, then send the request again."),
-            Self::Denied => (403, "denied", "No access", "The policy of this site does not let you open this address.", "If you should have access, ask the people who run this site, and give them the request number below."),
+            Self::Denied => (403, "denied", "No access", "The policy of this site does not let you open this address.", "If you should have access, ask the people who run this site, and give them the request number."),
             Self::SignInRefused => (403, "sign_in_refused", "Sign-in refused", "The sign-in was refused.", "Try another account, or ask the people who run this site."),
             Self::CrossSite => (403, "cross_site", "Refused", "Another site asked for this on your behalf.", "If you meant it, do it from the page of this site."),
             Self::OriginMismatch => (403, "origin_mismatch", "Refused", "A page of another origin may not open a connection to this address.", "Open the connection from a page of this site, or allow the origin in `portcullis.dev/cors-allow-origin`."),

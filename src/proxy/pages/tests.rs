@@ -116,9 +116,8 @@ fn no_page_needs_a_script_or_an_inline_style() {
     ] {
         let response = page.respond(Form::Html);
         let html = std::str::from_utf8(response.body()).unwrap();
-        assert!(
-            !html.contains("<script") && !html.contains("<style") && !html.contains("style=") && !html.contains(" on")
-        );
+        let handlers = html.split(" on").skip(1).any(|rest| rest.split([' ', '>']).next().unwrap().contains('='));
+        assert!(!handlers && ["<script", "<style", "style="].iter().all(|part| !html.contains(part)));
         let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'self'; ") && !policy.contains("unsafe"));
     }
