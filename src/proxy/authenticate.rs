@@ -84,12 +84,21 @@ pub async fn find(shared: &Shared, ticket: &Ticket) -> Result<Option<Arc<Session
 }
 
 async fn refresh(shared: &Shared, session: &Arc<Session>, provider: &Arc<Provider>) -> Option<Arc<Session>> {
-    let (oidc, provider) = (shared.oidc.clone(), Arc::clone(provider));
-    shared.sessions.refreshed(session, move |session| ask(oidc, provider, session)).await
+    let (oidc, metrics, provider) = (shared.oidc.clone(), shared.metrics.clone(), Arc::clone(provider));
+    let asked = move |session| async move {
+        let answer = ask(&oidc, provider, session).await;
+        metrics.refresh(match &answer {
+            Refresh::Renewed(_) => "success",
+            Refresh::Ended(_) => "ended",
+            Refresh::Later(_) => "later",
+        });
+        answer
+    };
+    shared.sessions.refreshed(session, asked).await
 }
 
 /// Asks the provider for the session's next tokens.
-async fn ask(oidc: Oidc, provider: Arc<Provider>, session: Arc<Session>) -> Refresh {
+async fn ask(oidc: &Oidc, provider: Arc<Provider>, session: Arc<Session>) -> Refresh {
     let Some(token) = session.of.tokens.refresh.clone() else {
         return Refresh::Later("the session has no refresh token".to_owned());
     };

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
@@ -83,18 +84,27 @@ impl Service {
 
     /// Answers one request; cannot fail.
     pub async fn handle(self: Rc<Self>, request: Request<Incoming>, conn: Rc<Conn>) -> Response<ProxyBody> {
-        let snapshot = self.shared.reader.load();
+        let Shared { reader, audit, metrics, clock, .. } = &self.shared;
+        let begun = clock.monotonic_ns();
+        let snapshot = reader.load();
         let id = self.new_id();
-        let Some(slot) = self.shared.audit.reserve(id) else {
+        let Some(slot) = audit.reserve(id) else {
+            metrics.request(Refusal::AuditFull.reason(), 503, Duration::ZERO);
             return own(Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text), None);
         };
         let mut trail = Trail::new(slot, &request, &conn, snapshot.generation);
         let served = AssertUnwindSafe(self.serve(request, &conn, &snapshot, &mut trail)).catch_unwind().await;
-        match served {
+        let response = match served {
             Ok(Ok(response)) => response,
             Ok(Err(rejection)) => trail.refuse(&rejection),
-            Err(_) => trail.refuse(&Refusal::Internal.into()),
-        }
+            Err(_) => {
+                metrics.panic();
+                trail.refuse(&Refusal::Internal.into())
+            }
+        };
+        let took = Duration::from_nanos(clock.monotonic_ns().saturating_sub(begun));
+        metrics.request(trail.reason, response.status().as_u16(), took);
+        response
     }
 
     /// The way of a request, in order.
@@ -170,6 +180,7 @@ impl Service {
         trail: &mut Trail<'_>,
     ) -> Response<ProxyBody> {
         let request = trail.request.take().expect("admitted before, forwarded once");
+        trail.reason = permit.verdict().reason.as_str();
         let session_end = || self.session_end(&caller);
         let known = caller.principal().map(|principal| forward::Caller { principal, session_end: &session_end });
         let (generation, upstreams) = (trail.generation, &self.upstreams);
@@ -181,7 +192,11 @@ impl Service {
                 }
                 response
             }
-            Err(failed) => trail.fail(&failed.error.into(), failed.outcome),
+            Err(failed) => {
+                let rejection = Rejection::from(failed.error);
+                self.shared.metrics.upstream_failure(rejection.name);
+                trail.fail(&rejection, failed.outcome)
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use super::body::{ProxyBody, own};
 use super::endpoints::Answer;
 use super::negotiation::Form;
 use super::pages::Page;
-use super::rejection::Rejection;
+use super::rejection::{Refusal, Rejection};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -31,6 +31,8 @@ pub struct Trail<'s> {
     pub ingress: Option<&'s str>,
     /// `Strict-Transport-Security` of the host, over HTTPS.
     pub hsts: Option<&'s str>,
+    /// Why it is answered as it is, by stable name.
+    pub reason: &'static str,
     peer: IpAddr,
     accept: Option<HeaderValue>,
     head: bool,
@@ -46,6 +48,7 @@ impl<'s> Trail<'s> {
             request: None,
             ingress: None,
             hsts: None,
+            reason: Refusal::Internal.reason(),
             peer: conn.peer.ip(),
             accept: request.headers().get(ACCEPT).cloned(),
             head: *request.method() == Method::HEAD,
@@ -59,6 +62,7 @@ impl<'s> Trail<'s> {
 
     /// Records an answer of ours and sends it.
     pub fn answer(&mut self, answer: Answer) -> Response<ProxyBody> {
+        self.reason = answer.reason;
         let outcome = self.slot.take().map(|slot| slot.decided(self.event(&answer)));
         self.send(answer.response, outcome)
     }
@@ -70,8 +74,9 @@ impl<'s> Trail<'s> {
     }
 
     /// Sends the page of a request whose decision is recorded already.
-    pub fn fail(&self, rejection: &Rejection, outcome: Outcome) -> Response<ProxyBody> {
+    pub fn fail(&mut self, rejection: &Rejection, outcome: Outcome) -> Response<ProxyBody> {
         tracing::info!(id = %self.id, reason = rejection.name, detail = %rejection.detail, "no upstream answered");
+        self.reason = rejection.name;
         self.send(Page::refusal(&rejection.notice(), self.id).respond(self.form()), Some(outcome))
     }
 

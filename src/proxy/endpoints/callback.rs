@@ -65,6 +65,7 @@ async fn finish(
     end_replaced_session(asked).await;
     let cookie = asked.shared.sessions.cookie(&begun.session, &begun.ticket);
     let location = format!("{}{}", asked.origin(), return_to.as_str());
+    asked.shared.metrics.sign_in("success");
     let answer = Answer::see_other(&location, "signed_in").about(Kind::AuthenticationSucceeded, subject);
     Ok(answer.with_cookie(&cookie))
 }
@@ -95,6 +96,7 @@ async fn end_replaced_session(asked: Asked<'_>) {
 
 fn failed(asked: Asked<'_>, rejection: &Rejection, return_to: &ReturnPath) -> Answer {
     tracing::info!(id = %asked.id, reason = rejection.name, detail = %rejection.detail, "sign-in failed");
+    asked.shared.metrics.sign_in(rejection.name);
     let page = Page::failed_sign_in(&rejection.notice(), return_to, asked.id);
     let answer = Answer::refusal(rejection, &page, asked.form());
     Answer { kind: Kind::AuthenticationFailed, ..answer }
