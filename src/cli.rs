@@ -9,8 +9,8 @@ use anyhow::Context;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Laptop, Process};
-use crate::{api, dev};
+use crate::config::{Cluster, Laptop, Process};
+use crate::{api, dev, run};
 
 /// Identity-aware ingress controller for Kubernetes: sign-in, policy and proxy in one process.
 #[derive(Parser, Debug)]
@@ -22,6 +22,13 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Serve the Ingresses of a cluster
+    Run {
+        #[command(flatten)]
+        cluster: Cluster,
+        #[command(flatten)]
+        process: Process,
+    },
     /// Serve a folder of YAML on this machine, with a demo identity provider to sign in at; no cluster needed
     Dev {
         #[command(flatten)]
@@ -40,6 +47,7 @@ enum Command {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Run { cluster, process } => run::main(&cluster, &process),
         Command::Dev { laptop, process } => dev::main(&laptop, &process),
         Command::Crds { output } => crds(output.as_deref()),
     };

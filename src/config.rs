@@ -2,7 +2,7 @@
 //! its `Portcullis` object, not here.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -66,6 +66,9 @@ pub struct Cluster {
     /// An address (IP or host name) that Ingresses get in their status; may be given several times
     #[arg(long, value_name = "IP|HOST", value_delimiter = ',', env = "PORTCULLIS_PUBLISH_ADDRESS")]
     pub publish_address: Vec<String>,
+    /// An address of this pod, to which no endpoint may lead; may be given several times
+    #[arg(long, value_name = "IP", value_delimiter = ',', env = "PORTCULLIS_OWN_ADDRESS")]
+    pub own_address: Vec<IpAddr>,
     /// A namespace to watch; may be given several times [default: all]
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',', env = "PORTCULLIS_WATCH_NAMESPACE")]
     pub watch_namespace: Vec<String>,

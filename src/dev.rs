@@ -72,22 +72,22 @@ async fn start(laptop: Laptop, mut process: Process) -> anyhow::Result<()> {
     let controller = Controller {
         source,
         publisher,
-        defaults: defaults(&process),
+        defaults: defaults(&process, &base)?,
         own_addresses: Box::default(),
         complete: Some(Box::new(move |snapshot| authority.complete(snapshot))),
     };
     run::serve(base.clone(), &process, sockets, sessions(&base, &process), controller, (pending, live)).await
 }
 
-fn defaults(process: &Process) -> Defaults {
-    Defaults {
+fn defaults(process: &Process, base: &Base) -> anyhow::Result<Defaults> {
+    Ok(Defaults {
         controller: config::CONTROLLER.to_owned(),
         without_class: true,
         installation_namespace: NAMESPACE.to_owned(),
         default_certificate: process.default_certificate.clone(),
-        self_signed: None,
+        self_signed: Some(run::self_signed(&base.clock)?),
         dev: true,
-    }
+    })
 }
 
 /// Sessions of this run alone: a restart signs everybody out.

@@ -2,6 +2,8 @@
 //!
 //! Data threads start with the first snapshot and end after a drain; everything else runs on a small control runtime.
 
+mod cluster;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use rand::TryRng as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::audit::{Audit, RequestId, Sink};
@@ -24,6 +27,9 @@ use crate::proxy::listener::{self, Bound, ListenerSettings};
 use crate::proxy::service::Shared;
 use crate::session::Sessions;
 use crate::snapshot::{Pending, Reader};
+use crate::tls::Certificate;
+
+pub use cluster::main;
 
 /// Threads of the control runtime.
 const CONTROL_THREADS: usize = 2;
@@ -42,6 +48,8 @@ pub struct Base {
     pub oidc: Oidc,
     /// What peers are granted.
     pub limits: Arc<Limits>,
+    /// Ends when the process is asked to stop.
+    pub stopping: CancellationToken,
 }
 
 /// The sockets of a process, bound before anything else is asked of the world.
@@ -75,7 +83,7 @@ impl Base {
     pub fn new() -> Self {
         let clock = Clock::system();
         let oidc = Oidc::new(clock.clone(), tokio::runtime::Handle::current());
-        Self { clock, metrics: Metrics::new(), oidc, limits: Arc::new(Limits::default()) }
+        Self { clock, metrics: Metrics::new(), oidc, limits: Arc::default(), stopping: CancellationToken::new() }
     }
 }
 
@@ -116,6 +124,7 @@ pub async fn serve(
     controller: Controller,
     (pending, live): (Pending, watch::Sender<Option<Arc<Live>>>),
 ) -> anyhow::Result<()> {
+    let stopping = base.stopping.clone().drop_guard();
     let sink = process.audit.clone().unwrap_or(Sink::Stdout);
     let audit = Audit::start(&sink, boot(), base.clock.clone()).context("cannot open the audit sink `--audit`")?;
     let readiness = Readiness::default();
@@ -133,10 +142,10 @@ pub async fn serve(
         reader,
         audit,
         sessions,
-        oidc: base.oidc,
-        clock: base.clock,
-        metrics: base.metrics,
-        limits: base.limits,
+        oidc: base.oidc.clone(),
+        clock: base.clock.clone(),
+        metrics: base.metrics.clone(),
+        limits: Arc::clone(&base.limits),
         public_https_port: sockets.public_https_port,
     };
     let running = sockets.data.start(&shared)?;
@@ -147,6 +156,7 @@ pub async fn serve(
         ended = &mut control => Err(anyhow::anyhow!("the controller ended: {ended:?}")),
     };
     readiness.set(false);
+    drop(stopping);
     tracing::info!("draining");
     running.drain().await;
     ended
@@ -186,6 +196,17 @@ impl Stop {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// The certificate of last resort, for clients that name no host that has one: made at every start, trusted by nobody.
+pub fn self_signed(clock: &Clock) -> anyhow::Result<Arc<Certificate>> {
+    let mut params = rcgen::CertificateParams::new(vec!["no-certificate.invalid".to_owned()])?;
+    let year = clock.now().to_zoned(jiff::tz::TimeZone::UTC).year();
+    params.not_before = rcgen::date_time_ymd(i32::from(year) - 1, 1, 1);
+    params.not_after = rcgen::date_time_ymd(i32::from(year) + 10, 1, 1);
+    let key = rcgen::KeyPair::generate()?;
+    let made = params.self_signed(&key)?;
+    Ok(Arc::new(Certificate::from_pem(made.pem().as_bytes(), key.serialize_pem().as_bytes())?))
 }
 
 /// Names this run of the process.

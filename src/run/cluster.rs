@@ -1,0 +1,144 @@
+//! `portcullis run`: the process in a cluster. Every replica serves; the one that holds the Lease also writes statuses and
+//! sweeps expired sessions.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::Client;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::{Base, Sockets, boot, on_control_runtime, self_signed, serve};
+use crate::config::{Cluster, Process, SessionStore};
+use crate::controller::compile::Defaults;
+use crate::controller::leader::Candidate;
+use crate::controller::status::StatusWriter;
+use crate::controller::{Controller, Live, Source, watch as api};
+use crate::seal::{self, KeyRing, RingError};
+use crate::session::{MemoryStore, SecretStore, Sessions, Store, sweep_regularly};
+use crate::snapshot;
+
+/// The Secret of the key ring, and the Lease.
+const KEYS: &str = "portcullis-keys";
+const LEASE: &str = "portcullis";
+
+/// Between attempts to read the key ring.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop.
+pub fn main(cluster: &Cluster, process: &Process) -> anyhow::Result<()> {
+    process.start_logging()?;
+    on_control_runtime(start(cluster.clone(), process.clone()))
+}
+
+async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
+    let base = Base::new();
+    let addresses = [cluster.http, cluster.https, cluster.admin];
+    let sockets = Sockets::bind(&process, addresses, Some(cluster.public_https_port), &base.limits).await?;
+    let config = kube::Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
+    let client = api::client(config).context("cannot make a client of the API server")?;
+    let ring = key_ring(&client, &cluster.namespace).await?;
+    let store = store(&client, &cluster);
+    let staleness = process.session_staleness;
+    let sessions = Sessions::new(ring, Arc::clone(&store), base.clock.clone(), Handle::current(), staleness);
+    let (publisher, pending) = snapshot::channel();
+    let (live, lives) = watch::channel(None);
+    let duties = lead(&base, &cluster, &client, lives, store);
+    let controller = Controller {
+        source: Source::Cluster(api::Cluster {
+            client: client.clone(),
+            namespaces: cluster.watch_namespace.clone(),
+            installation_namespace: cluster.namespace.clone(),
+            field_manager: cluster.controller.clone(),
+        }),
+        publisher,
+        defaults: defaults(&cluster, &process, &base)?,
+        own_addresses: cluster.own_address.clone().into(),
+        complete: None,
+    };
+    let served = serve(base, &process, sockets, sessions, controller, (pending, live)).await;
+    duties.await.context("the lease is given back")?;
+    served
+}
+
+fn defaults(cluster: &Cluster, process: &Process, base: &Base) -> anyhow::Result<Defaults> {
+    Ok(Defaults {
+        controller: cluster.controller.clone(),
+        without_class: cluster.watch_ingress_without_class,
+        installation_namespace: cluster.namespace.clone(),
+        default_certificate: process.default_certificate.clone(),
+        self_signed: Some(self_signed(&base.clock)?),
+        dev: false,
+    })
+}
+
+fn store(client: &Client, cluster: &Cluster) -> Arc<dyn Store> {
+    match &cluster.session_store {
+        SessionStore::Memory => Arc::new(MemoryStore::default()),
+        SessionStore::Secrets(namespace) => {
+            let namespace = namespace.as_ref().unwrap_or(&cluster.namespace);
+            Arc::new(SecretStore::new(client.clone(), namespace))
+        }
+    }
+}
+
+/// The key ring: waited for while the API server is out of reach, an error where it is there and broken.
+async fn key_ring(client: &Client, namespace: &str) -> anyhow::Result<KeyRing> {
+    loop {
+        match seal::load_or_create(client.clone(), namespace, KEYS).await {
+            Ok(ring) => return Ok(ring),
+            Err(error @ RingError::OutOfReach { .. }) => tracing::warn!(%error, "no key ring yet, trying again"),
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Starts what one of all replicas does; gives the task that ends once the lease is given back.
+fn lead(
+    base: &Base,
+    cluster: &Cluster,
+    client: &Client,
+    live: watch::Receiver<Option<Arc<Live>>>,
+    store: Arc<dyn Store>,
+) -> tokio::task::JoinHandle<()> {
+    let identity = identity();
+    let (leading, leads) = watch::channel(false);
+    let candidate = Candidate {
+        client: client.clone(),
+        namespace: cluster.namespace.clone(),
+        name: LEASE.to_owned(),
+        identity: identity.clone(),
+        clock: base.clock.clone(),
+    };
+    let writer = StatusWriter {
+        client: client.clone(),
+        oidc: base.oidc.clone(),
+        clock: base.clock.clone(),
+        field_manager: cluster.controller.clone(),
+        identity,
+        addresses: cluster.publish_address.clone(),
+    };
+    tokio::spawn(writer.run(live, leads.clone()));
+    tokio::spawn(sweep_while_leading(base.clone(), leads, store));
+    tokio::spawn(candidate.run(leading, base.stopping.clone()))
+}
+
+async fn sweep_while_leading(base: Base, mut leads: watch::Receiver<bool>, store: Arc<dyn Store>) {
+    while leads.wait_for(|leads| *leads).await.is_ok() {
+        base.metrics.leader(true);
+        tokio::select! {
+            () = sweep_regularly(Arc::clone(&store), base.clock.clone()) => {}
+            _ = leads.wait_for(|leads| !*leads) => {}
+        }
+        base.metrics.leader(false);
+    }
+}
+
+/// The pod's name, and what tells this run from its former one.
+fn identity() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), &boot().to_string()[..8])
+}
