@@ -75,7 +75,7 @@ impl fmt::Display for Banner {
         }
         writeln!(f, "Sign in at {} as:", self.provider)?;
         for persona in PERSONAS {
-            writeln!(f, "  {:7} {:16} {}", persona.subject, persona.email, persona.hint)?;
+            writeln!(f, "  {:7} {:24} {}", persona.subject, persona.email, persona.hint)?;
         }
         writeln!(f)?;
         if let (None, Some(https)) = (&self.folder, self.https) {
