@@ -33,6 +33,7 @@ lint: ## Check formatting, lints, dependencies
 	@scripts/needs base deny
 	cargo fmt --check
 	cargo clippy --locked --quiet --all-targets -- -D warnings
+	cargo clippy --locked --quiet --test e2e -- -D warnings
 	scripts/deny
 
 .PHONY: bench

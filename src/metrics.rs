@@ -78,7 +78,7 @@ impl Metrics {
         Self(Arc::new(families))
     }
 
-    /// One answered request: why it was answered so, and how long it took until its end.
+    /// One answered request: why it was answered so, and how long it took until the head of the response.
     pub fn request(&self, reason: &'static str, code: u16, took: Duration) {
         self.0.requests.get_or_create(&Answer { reason, code }).inc();
         self.0.duration.observe(took.as_secs_f64());
@@ -162,7 +162,7 @@ impl Families {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered, by reason and status", self.requests.clone());
-        registry.register("request_duration_seconds", "From head to the end of the response", self.duration.clone());
+        registry.register("request_duration_seconds", "From the head of the request to the head of the response", self.duration.clone());
         registry.register("sign_ins", "Attempts to sign in, by result", self.sign_ins.clone());
         registry.register("session_refreshes", "Refreshes of sessions, by result", self.refreshes.clone());
         registry.register("upstream_failures", "Exchanges that no upstream answered", self.upstream_failures.clone());
