@@ -11,6 +11,9 @@ mod xaes;
 pub use ring::{KeyRing, RingError};
 pub use secret::load_or_create;
 
+#[cfg(test)]
+pub(crate) use secret::fake_api::{FakeApi, Refusal};
+
 use rand::TryRng;
 use rand::rngs::SysRng;
 

@@ -56,3 +56,8 @@ fn object(name: &str, ring: &KeyRing) -> SecretObject {
         ..SecretObject::default()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fake_api;
+#[cfg(test)]
+mod tests;

@@ -198,3 +198,6 @@ fn refused(error: kube::Error) -> StoreError {
         _ => StoreError::Unreachable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

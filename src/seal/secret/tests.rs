@@ -1,0 +1,76 @@
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use super::fake_api::{FakeApi, Refusal};
+use super::*;
+
+async fn load(api: &FakeApi) -> Result<KeyRing, RingError> {
+    load_or_create(api.client(), "portcullis", "portcullis-keys").await
+}
+
+fn holding(data: &Value) -> FakeApi {
+    let api = FakeApi::default();
+    api.put(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "portcullis-keys", "namespace": "portcullis"}, "data": data,
+    }));
+    api
+}
+
+#[tokio::test]
+async fn the_first_start_creates_the_ring_and_the_next_reads_it() {
+    let api = FakeApi::default();
+    let created = load(&api).await.unwrap();
+    let secrets = api.secrets();
+    assert_eq!(secrets.len(), 1);
+    assert_eq!((&secrets[0]["type"], &secrets[0]["metadata"]["name"]), (&json!(TYPE), &json!("portcullis-keys")));
+    assert!(secrets[0]["immutable"].is_null());
+
+    let read = load(&api).await.unwrap();
+    assert_eq!(read.serialize(), created.serialize());
+    assert_eq!(api.secrets(), secrets, "reading changes nothing");
+}
+
+#[tokio::test]
+async fn of_two_that_start_at_once_both_have_the_ring_of_the_first() {
+    let api = FakeApi::default();
+    let first = load(&api).await.unwrap();
+    // The second looked before the first created.
+    api.refuse([Refusal::Status(404, "not found")]);
+    let second = load(&api).await.unwrap();
+    assert_eq!(second.serialize(), first.serialize());
+}
+
+#[tokio::test]
+async fn a_present_but_unreadable_ring_is_told_and_never_replaced() {
+    let broken = [
+        (json!({"ring": BASE64.encode(b"{\"version\":1}")}), "it is not the JSON of a key ring"),
+        (json!({"ring": BASE64.encode(b"{\"version\":9}")}), "version 9 is unknown, 1 is read here"),
+        (json!({"ring": ""}), "it is not the JSON of a key ring"),
+        (json!({"rings": ""}), "its data has no key `ring`"),
+        (Value::Null, "its data has no key `ring`"),
+    ];
+    for (data, reason) in broken {
+        let api = holding(&data);
+        let before = api.secrets();
+        let error = load(&api).await.unwrap_err().to_string();
+        assert!(error.starts_with("the Secret `portcullis/portcullis-keys` holds no key ring"), "{error}");
+        assert!(error.contains(reason) && error.contains("delete it"), "{error}");
+        assert_eq!(api.secrets(), before);
+        assert!(api.requests().iter().all(|request| request.starts_with("GET ")), "{:?}", api.requests());
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_that_refuses_is_told_with_the_name_of_the_secret() {
+    for at in 0..2 {
+        let api = FakeApi::default();
+        api.refuse((0..at).map(|_| Refusal::None).chain([Refusal::Status(403, "secrets is forbidden")]));
+        let error = load(&api).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("the key ring in the Secret `portcullis/portcullis-keys` is out of reach: "),
+            "{error}"
+        );
+        assert!(error.contains("secrets is forbidden"), "{error}");
+        assert_eq!(api.secrets(), Vec::<Value>::new());
+    }
+}
