@@ -8,6 +8,7 @@ mod policy;
 mod refresh;
 mod sign_in;
 mod stalled;
+mod statuses;
 
 use std::pin::Pin;
 
@@ -25,6 +26,7 @@ type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// All of them.
 pub const JOURNEYS: &[Journey] = &[
+    Journey { name: "statuses", run: |bed| Box::pin(statuses::journey(bed)) },
     Journey { name: "sign_in", run: |bed| Box::pin(sign_in::journey(bed)) },
     Journey { name: "certificate", run: |bed| Box::pin(certificate::journey(bed)) },
     Journey { name: "policy", run: |bed| Box::pin(policy::journey(bed)) },

@@ -6,6 +6,7 @@ pub mod bed;
 pub mod browser;
 pub mod client;
 pub mod cluster;
+pub mod controller;
 pub mod eventually;
 pub mod objects;
 pub mod portcullis;

@@ -55,7 +55,8 @@ struct Seen {
 }
 
 impl Candidate {
-    /// Tells `leading` whether this process leads, until `stop`; then gives the lease back at once.
+    /// Tells `leading` whether this process leads, until `stop`; then gives the lease back at once. Await the end: a lease that
+    /// is not given back holds up the next leader until it runs out.
     pub async fn run(self, leading: watch::Sender<bool>, stop: CancellationToken) {
         let mut seen = None;
         let mut valid_until = Instant::now();

@@ -1,0 +1,162 @@
+//! What `kubectl` shows of a compile: the address once route and certificate are live, conditions, Events; who writes it;
+//! and that nothing is taken away by a process that ends.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::bed::Bed;
+use crate::support::controller::{InProcess, PORTCULLIS, client};
+use crate::support::eventually::{SOON, eventually};
+use crate::support::objects::{self, INSTALLATION};
+use crate::support::portcullis::PUBLISHED;
+
+const NAMESPACE: &str = "statuses";
+
+const HOST: &str = "status.localhost";
+
+pub async fn journey(bed: &Bed) {
+    bed.clear();
+    bed.cluster.apply(&objects::installation(&bed.authority.pem));
+    bed.cluster.apply(&[objects::namespace(NAMESPACE), objects::namespace("elsewhere")]);
+    let client = client(&bed.cluster, PORTCULLIS).await;
+    let mut first = InProcess::start(&client, &[], "first");
+    first.until("a first compile", |_| Some(())).await;
+    first.leading.wait_for(|leading| *leading).await.expect("it runs");
+
+    the_address_waits_for_the_certificate(bed, &mut first).await;
+    an_address_that_somebody_removes_comes_back(bed).await;
+    a_policy_says_what_became_of_it(bed).await;
+    a_provider_says_why_nobody_can_sign_in(bed).await;
+    of_two_that_claim_a_host_the_younger_is_told(bed, &mut first).await;
+    who_ends_gives_the_lease_back_and_takes_nothing_away(bed, &client, first).await;
+}
+
+async fn the_address_waits_for_the_certificate(bed: &Bed, first: &mut InProcess) {
+    let public = json!({"portcullis.dev/access": "public"});
+    bed.cluster.apply(&[
+        objects::service(NAMESPACE, "web"),
+        objects::endpoints(NAMESPACE, "web", &["10.244.1.1"]),
+        objects::ingress(NAMESPACE, "web", HOST, &public),
+    ]);
+    event(bed, NAMESPACE, "web", "spec.tls[0]").await;
+    assert_eq!(addresses(bed, "web"), json!(null), "no address before the certificate is there");
+    bed.cluster.apply(&[objects::tls_secret(NAMESPACE, "web", &bed.authority.issue(&[HOST]))]);
+    has_address(bed, "web").await;
+    let reader = first.pending.clone().first().await.expect("it runs");
+    let snapshot = reader.load();
+    let route = snapshot.routes.iter().find(|route| &*route.ingress == "statuses/web").expect("its route is live");
+    let endpoints = route.backend.as_ref().expect("its Service is there").endpoints.load();
+    assert_eq!(endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.244.1.1:8080"]);
+}
+
+async fn an_address_that_somebody_removes_comes_back(bed: &Bed) {
+    let patch = json!({"status": {"loadBalancer": null}}).to_string();
+    bed.cluster.kubectl(&[
+        "patch",
+        "ingress",
+        "web",
+        "--namespace",
+        NAMESPACE,
+        "--subresource",
+        "status",
+        "--type",
+        "merge",
+        "--patch",
+        &patch,
+    ]);
+    has_address(bed, "web").await;
+}
+
+async fn a_policy_says_what_became_of_it(bed: &Bed) {
+    bed.cluster.apply(&[objects::policy(NAMESPACE, "idle", &objects::allow_group("staff"))]);
+    condition(bed, "policies.portcullis.dev", "idle", "Programmed", "False", "NoTargets").await;
+    condition(bed, "policies.portcullis.dev", "idle", "Accepted", "True", "Accepted").await;
+    bed.cluster.apply(&[objects::policy(NAMESPACE, "idle", &json!([{"name": "open", "effect": "Allow"}]))]);
+    let said = condition(bed, "policies.portcullis.dev", "idle", "Accepted", "False", "").await;
+    assert!(said.starts_with("spec.rules[0]"), "{said}");
+    event(bed, NAMESPACE, "idle", "spec.rules[0]").await;
+}
+
+async fn a_provider_says_why_nobody_can_sign_in(bed: &Bed) {
+    condition(bed, "identityproviders.portcullis.dev", "corp", "Accepted", "True", "Accepted").await;
+    bed.cluster.kubectl(&["delete", "secret", "corp-client", "--namespace", INSTALLATION]);
+    let said = condition(bed, "identityproviders.portcullis.dev", "corp", "Accepted", "False", "").await;
+    assert!(said.contains("corp-client"), "{said}");
+    condition(bed, "identityproviders.portcullis.dev", "corp", "Ready", "False", "Invalid").await;
+    event(bed, "default", "corp", "corp-client").await;
+}
+
+async fn of_two_that_claim_a_host_the_younger_is_told(bed: &Bed, first: &mut InProcess) {
+    let public = json!({"portcullis.dev/access": "public"});
+    bed.cluster.apply(&[objects::service("elsewhere", "thief"), objects::ingress("elsewhere", "thief", HOST, &public)]);
+    event(bed, "elsewhere", "thief", "statuses").await;
+    let reader = first.pending.clone().first().await.expect("it runs");
+    assert!(reader.load().routes.iter().all(|route| &*route.ingress != "elsewhere/thief"));
+    let thief = bed.cluster.read(&["ingress", "thief", "--namespace", "elsewhere"]);
+    assert_eq!(thief["status"]["loadBalancer"], json!({}), "who is refused gets no address");
+    has_address(bed, "web").await;
+}
+
+async fn who_ends_gives_the_lease_back_and_takes_nothing_away(bed: &Bed, client: &kube::Client, first: InProcess) {
+    let mut second = InProcess::start(client, &[], "second");
+    second.until("a first compile", |_| Some(())).await;
+    assert!(!*second.leading.borrow(), "one leads at a time");
+    first.end().await;
+    has_address(bed, "web").await;
+    tokio::time::timeout(Duration::from_secs(10), second.leading.wait_for(|leading| *leading))
+        .await
+        .expect("a lease that was given back is taken well before it would run out")
+        .expect("it runs");
+    let lease = bed.cluster.read(&["lease", "portcullis", "--namespace", INSTALLATION]);
+    assert_eq!(lease["spec"]["holderIdentity"], "second");
+
+    // An Ingress that is no longer ours loses the address that it has from us.
+    let patch = json!({"spec": {"ingressClassName": "another"}}).to_string();
+    bed.cluster.kubectl(&["patch", "ingress", "web", "--namespace", NAMESPACE, "--type", "merge", "--patch", &patch]);
+    eventually("an address that is given up", SOON, async || (addresses(bed, "web") == json!(null)).then_some(()))
+        .await;
+    second.end().await;
+}
+
+fn addresses(bed: &Bed, ingress: &str) -> Value {
+    bed.cluster.read(&["ingress", ingress, "--namespace", NAMESPACE])["status"]["loadBalancer"]["ingress"].clone()
+}
+
+async fn has_address(bed: &Bed, ingress: &str) {
+    let wanted = json!([{"ip": PUBLISHED}]);
+    eventually("the address of an Ingress", SOON, async || {
+        let entries = addresses(bed, ingress);
+        (entries[0]["ip"] == wanted[0]["ip"]).then_some(())
+    })
+    .await;
+}
+
+/// Waits for a condition of the newest generation; gives its message.
+async fn condition(bed: &Bed, kind: &str, name: &str, type_: &str, status: &str, reason: &str) -> String {
+    eventually(&format!("{type_}={status} ({reason}) of {kind}/{name}"), SOON, async || {
+        let object = bed.cluster.read(&[kind, name, "--namespace", NAMESPACE]);
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|condition| {
+            condition["type"] == type_
+                && condition["status"] == status
+                && (reason.is_empty() || condition["reason"] == reason)
+                && condition["observedGeneration"] == object["metadata"]["generation"]
+        })?;
+        found["message"].as_str().map(str::to_owned)
+    })
+    .await
+}
+
+/// Waits for an Event about an object that says `text`.
+async fn event(bed: &Bed, namespace: &str, object: &str, text: &str) {
+    eventually(&format!("an Event about {object} with `{text}`"), SOON, async || {
+        let events = bed.cluster.read(&["events.events.k8s.io", "--namespace", namespace]);
+        let mut all = events["items"].as_array().expect("a list").iter();
+        all.any(|event| {
+            event["regarding"]["name"] == object && event["note"].as_str().is_some_and(|note| note.contains(text))
+        })
+        .then_some(())
+    })
+    .await;
+}

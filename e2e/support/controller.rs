@@ -1,0 +1,140 @@
+//! The controller inside the journeys' own process, as a user whose rights the journey chooses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig};
+use portcullis::clock::Clock;
+use portcullis::controller::compile::Defaults;
+use portcullis::controller::leader::Candidate;
+use portcullis::controller::status::StatusWriter;
+use portcullis::controller::watch::{self, Cluster as Source};
+use portcullis::controller::{self, Controller, Live};
+use portcullis::oidc::Oidc;
+use portcullis::snapshot::{self, Pending};
+use tokio::sync::watch as latest;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::Cluster;
+use super::eventually::SOON;
+use super::objects::INSTALLATION;
+use super::portcullis::PUBLISHED;
+
+/// The controller string of the manifests, which is also the field manager.
+pub const CONTROLLER: &str = "portcullis.dev/ingress-controller";
+
+/// A running controller, with its status writer and its candidate for leadership.
+pub struct InProcess {
+    /// What it has published.
+    pub live: latest::Receiver<Option<Arc<Live>>>,
+    /// Whether it leads.
+    pub leading: latest::Receiver<bool>,
+    /// The way to its snapshots.
+    pub pending: Pending,
+    stop: CancellationToken,
+    candidate: JoinHandle<()>,
+    tasks: JoinSet<()>,
+}
+
+/// A client that speaks as somebody else than the administrator, who may do that.
+pub async fn client(cluster: &Cluster, user: &str) -> Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(&cluster.admin).expect("it was written at the start");
+    let mut config =
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("it is whole");
+    config.auth_info = AuthInfo { impersonate: Some(user.to_owned()), ..config.auth_info };
+    watch::client(config).expect("the configuration is sound")
+}
+
+/// The user of the manifests.
+pub const PORTCULLIS: &str = "system:serviceaccount:portcullis-system:portcullis";
+
+impl InProcess {
+    /// Starts it over these namespaces.
+    pub fn start(client: &Client, namespaces: &[&str], identity: &str) -> Self {
+        let (publisher, pending) = snapshot::channel();
+        let (live_sender, live) = latest::channel(None);
+        let (leading_sender, leading) = latest::channel(false);
+        let clock = Clock::system();
+        let oidc = Oidc::new(clock.clone(), tokio::runtime::Handle::current());
+        let source = Source {
+            client: client.clone(),
+            namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
+            installation_namespace: INSTALLATION.to_owned(),
+            field_manager: CONTROLLER.to_owned(),
+        };
+        let controller = Controller {
+            source: controller::Source::Cluster(source),
+            publisher,
+            defaults: defaults(),
+            own_addresses: Box::default(),
+            complete: None,
+        };
+        let writer = StatusWriter {
+            client: client.clone(),
+            oidc,
+            clock: clock.clone(),
+            field_manager: CONTROLLER.to_owned(),
+            identity: identity.to_owned(),
+            addresses: vec![PUBLISHED.to_owned()],
+        };
+        let candidate = Candidate {
+            client: client.clone(),
+            namespace: INSTALLATION.to_owned(),
+            name: "portcullis".to_owned(),
+            identity: identity.to_owned(),
+            clock,
+        };
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(writer.run(live.clone(), leading.clone()));
+        tasks.spawn(controller.run(live_sender));
+        let candidate = tokio::spawn(candidate.run(leading_sender, stop.clone()));
+        Self { live, leading, pending, stop, candidate, tasks }
+    }
+
+    /// Waits until what is live gives a value.
+    pub async fn until<T>(&mut self, what: &str, look: impl Fn(&Live) -> Option<T>) -> T {
+        let seen = self.within(SOON, look).await;
+        seen.unwrap_or_else(|| panic!("within {SOON:?} not live: {what}; complaints: {:?}", self.complaints()))
+    }
+
+    /// The same, giving up after `limit`.
+    pub async fn within<T>(&mut self, limit: Duration, look: impl Fn(&Live) -> Option<T>) -> Option<T> {
+        let looking = async {
+            loop {
+                let value = self.live.borrow_and_update().as_deref().and_then(&look);
+                if value.is_some() || self.live.changed().await.is_err() {
+                    return value;
+                }
+            }
+        };
+        tokio::time::timeout(limit, looking).await.ok().flatten()
+    }
+
+    /// All that it complains about.
+    pub fn complaints(&self) -> Vec<String> {
+        let live = self.live.borrow();
+        live.iter().flat_map(|live| live.complaints.iter()).map(ToString::to_string).collect()
+    }
+
+    /// Ends it as a process ends: the lease is given back, nothing else is touched.
+    pub async fn end(mut self) {
+        self.stop.cancel();
+        self.candidate.await.expect("it ends well");
+        self.tasks.shutdown().await;
+    }
+}
+
+fn defaults() -> Defaults {
+    Defaults {
+        controller: CONTROLLER.to_owned(),
+        without_class: false,
+        installation_namespace: INSTALLATION.to_owned(),
+        default_certificate: None,
+        self_signed: None,
+        dev: false,
+    }
+}
