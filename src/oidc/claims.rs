@@ -73,7 +73,7 @@ impl Claims {
         claims.retain(|path, _| provider.kept_claims.contains(path));
         claims.extend(kept);
         let principal = Principal {
-            email: if self.find(&paths.email).is_some() { self.email(provider) } else { before.email },
+            email: self.email(provider).unwrap_or(before.email),
             name: text(&paths.name).or(before.name),
             preferred_username: text(&paths.username).or(before.preferred_username),
             groups: self.find(&paths.groups).map(groups).transpose()?.unwrap_or(before.groups),
@@ -87,16 +87,20 @@ impl Claims {
         at(&self.id_token, path).or_else(|| at(&self.userinfo, path))
     }
 
-    /// The e-mail address that counts. Address and flag come from the same document: neither vouches for the other's.
-    fn email(&self, provider: &Provider) -> Option<Email> {
-        let path = &*provider.claims.email;
-        let counts = |claims: &Map<String, Value>| {
-            let vouched = at(claims, &verified(path)) == Some(&Value::Bool(true));
-            let address = at(claims, path)?.as_str()?;
-            (vouched || !provider.require_verified_email).then(|| Email::parse(address)).flatten()
-        };
-        counts(&self.id_token).or_else(|| counts(&self.userinfo))
+    /// The e-mail address that counts, if one does; nothing where no document speaks of it.
+    fn email(&self, provider: &Provider) -> Option<Option<Email>> {
+        let said = [&self.id_token, &self.userinfo].map(|claims| email(claims, provider));
+        said.iter().flatten().find(|email| email.is_some()).or_else(|| said.iter().flatten().next()).cloned()
     }
+}
+
+/// What one document says of the e-mail address. It must have the flag too where that is required: neither document vouches
+/// for the other's address.
+fn email(claims: &Map<String, Value>, provider: &Provider) -> Option<Option<Email>> {
+    let path = &*provider.claims.email;
+    let address = at(claims, path)?;
+    let counts = !provider.require_verified_email || *at(claims, &verified(path))? == Value::Bool(true);
+    Some(address.as_str().filter(|_| counts).and_then(Email::parse))
 }
 
 /// The flag of an e-mail claim is its neighbour: `email_verified` of `email`, `upn_verified` of `upn`.

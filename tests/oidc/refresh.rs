@@ -71,6 +71,25 @@ async fn an_address_that_is_no_longer_verified_is_gone() {
     assert_eq!(house.refresh(&before, &token).await.unwrap().principal.email, None);
 }
 
+#[tokio::test]
+async fn an_address_stays_verified_while_userinfo_does_not_answer() {
+    let house = House::with(|settings| settings.allowed_email_domains = ["example.com".into()].into()).await;
+    house.provider.behave(|b| {
+        b.person["email_verified"] = Value::Null;
+        b.userinfo = json!({ "sub": "alice-1", "email": "alice@example.com", "email_verified": true });
+    });
+    let login = house.sign_in().await.unwrap();
+    house.provider.behave(|b| drop(b.canned.insert("/userinfo", Canned::new(503, ""))));
+    let refreshed = house.refresh(&login.principal, &login.refresh_token.unwrap()).await.unwrap();
+    assert_eq!(refreshed.principal, login.principal);
+    house.provider.behave(|b| {
+        b.canned.clear();
+        b.userinfo["email_verified"] = json!(false);
+    });
+    let verdict = house.refresh(&login.principal, &refreshed.refresh_token).await;
+    assert!(matches!(verdict, Err(RefreshError::Ended(_))), "{verdict:?}");
+}
+
 type Case = (&'static str, fn(&mut Behaviour));
 
 /// What ends a session.
