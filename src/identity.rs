@@ -104,6 +104,15 @@ impl Groups {
     pub fn keys(&self) -> &[GroupKey] {
         &self.keys
     }
+
+    /// Whether the group is among them. Keys are hashes and so spread evenly: where one would be is known but for a few
+    /// places.
+    pub fn contains(&self, key: GroupKey) -> bool {
+        let guess = ((key.0 >> 64) * self.keys.len() as u128) >> 64;
+        let (below, above) = self.keys.split_at(guess as usize);
+        above.iter().take_while(|other| **other <= key).any(|other| *other == key)
+            || below.iter().rev().take_while(|other| **other >= key).any(|other| *other == key)
+    }
 }
 
 impl From<String> for Issuer {
@@ -240,6 +249,21 @@ mod tests {
         keys.sort();
         assert_eq!(groups.names(), ["staff", "admins", "Staff"].map(Arc::from));
         assert_eq!(groups.keys(), keys);
+    }
+
+    #[test]
+    fn a_group_is_found_among_few_and_among_many() {
+        for count in [0, 1, 2, 50, 1000] {
+            let name = |at| format!("group-{at}");
+            let groups = Groups::new((0..count).map(name));
+            assert!((0..count).all(|at| groups.contains(GroupKey::of(&name(at)))));
+            assert!(!(count..count + 100).any(|at| groups.contains(GroupKey::of(&name(at)))));
+        }
+        let edges = Groups { names: Arc::default(), keys: [GroupKey(0), GroupKey(1), GroupKey(u128::MAX)].into() };
+        assert_eq!(
+            [0, 1, 2, u128::MAX - 1, u128::MAX].map(|key| edges.contains(GroupKey(key))),
+            [true, true, false, false, true]
+        );
     }
 
     #[test]
