@@ -77,6 +77,8 @@ pub struct Session {
     pub issued: Timestamp,
     /// When it ends, whatever happens.
     pub expires: Timestamp,
+    /// Until when one process alone may refresh it.
+    pub(super) claimed: Option<Timestamp>,
     /// What all values of the session share.
     pub(super) life: Arc<Life>,
 }
@@ -94,14 +96,14 @@ pub(super) struct Life {
 impl Session {
     /// A session as its record has it.
     pub(super) fn open(key: RecordKey, version: Version, content: Content) -> Self {
-        let Content { of, issued, expires } = content;
+        let Content { of, issued, expires, claimed } = content;
         let headers = IdentityHeaders::of(&of.principal);
-        Self { key, version, of, headers, issued, expires, life: Life::new() }
+        Self { key, version, of, headers, issued, expires, claimed, life: Life::new() }
     }
 
     /// What its record has.
     pub(super) fn content(&self) -> Content {
-        Content { of: self.of.clone(), issued: self.issued, expires: self.expires }
+        Content { of: self.of.clone(), issued: self.issued, expires: self.expires, claimed: self.claimed }
     }
 
     /// Whether it is time to refresh: the access token ends within a minute, and the last attempt is long enough ago.

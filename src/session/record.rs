@@ -20,6 +20,8 @@ pub(super) struct Content {
     pub(super) of: NewSession,
     pub(super) issued: Timestamp,
     pub(super) expires: Timestamp,
+    /// Until when one process alone may refresh it.
+    pub(super) claimed: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +44,7 @@ struct Record {
     auth_time: Option<Timestamp>,
     issued: Timestamp,
     expires: Timestamp,
+    refresh_claimed: Option<Timestamp>,
     #[serde(with = "exposed")]
     refresh_token: Option<Secret<String>>,
     access_expires: Option<Timestamp>,
@@ -82,6 +85,7 @@ impl From<&Content> for Record {
             auth_time,
             issued: content.issued,
             expires: content.expires,
+            refresh_claimed: content.claimed,
             refresh_token: tokens.refresh,
             access_expires: tokens.access_expires,
             id_token: tokens.id_token,
@@ -115,7 +119,7 @@ impl Record {
             auth_time: self.auth_time,
             tokens,
         };
-        Some(Content { of, issued: self.issued, expires: self.expires })
+        Some(Content { of, issued: self.issued, expires: self.expires, claimed: self.refresh_claimed })
     }
 }
 
@@ -140,7 +144,12 @@ mod tests {
     use crate::session::tests::{HOUR, seconds, sign_in, start};
 
     fn content() -> Content {
-        Content { of: sign_in(), issued: start(), expires: start() + seconds(8 * 3600) }
+        Content {
+            of: sign_in(),
+            issued: start(),
+            expires: start() + seconds(8 * 3600),
+            claimed: Some(start() + seconds(30)),
+        }
     }
 
     /// The plain text of a record, changed, sealed again as if it were ours.
@@ -167,6 +176,7 @@ mod tests {
                 lifetimes: Lifetimes { absolute: HOUR, idle: HOUR },
                 ..sign_in()
             },
+            claimed: None,
             ..content()
         };
         assert_eq!(open(&ring, key, &seal(&ring, key, &bare)), Ok(bare));

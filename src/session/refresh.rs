@@ -1,22 +1,27 @@
-//! Refreshing: one refresher at a time for a session, on the newest record, stored by compare-and-set. A provider or a
-//! store that does not answer ends nothing; the session goes on and it is tried again later.
+//! Refreshing: one refresher at a time for a session, in the process by single flight and among processes by a claim in
+//! the record, stored by compare-and-set. A provider or a store that does not answer ends nothing; the session goes on
+//! and it is tried again later.
 //!
-//! The record is read before the provider is asked, so that a store out of reach costs no rotated token.
+//! The claim is stored before the provider is asked, so that no two spend one token, and a store that takes nothing
+//! costs none.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::identity::Principal;
 
+use super::model::signed;
 use super::record::{self, Content};
 use super::service::Inner;
 use super::{NewSession, Session, Sessions, StoreError, Tokens};
 
-/// Between two attempts.
+/// Between two attempts, and how long a claim lasts.
 const PAUSE: Duration = Duration::from_secs(30);
-/// For the provider's answer.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// For the provider's answer, well within the claim.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What a provider answered to a refresh.
 #[derive(Debug)]
@@ -83,19 +88,32 @@ impl Inner {
         if session.life.unsaved.load(Ordering::Relaxed) {
             return self.save(&session, session.content()).await;
         }
-        if !session.access_ends_soon(now) {
+        if !session.access_ends_soon(now) || session.claimed.is_some_and(|until| until > now) {
             return Some(session);
         }
+        let session = match self.claim(&session, now).await {
+            Ok(claimed) => claimed?,
+            Err(StoreError::Conflict) => return self.fetch(session.key).await.unwrap_or(Some(session)),
+            Err(error) => return later(session, &error),
+        };
         let answer = tokio::time::timeout(DEADLINE, refresh(Arc::clone(&session))).await;
         match answer.unwrap_or_else(|_| Refresh::Later("no answer in time".to_owned())) {
             Refresh::Renewed(renewed) if renewed.principal.identity == session.of.principal.identity => {
                 let of = NewSession { principal: renewed.principal, tokens: renewed.tokens, ..session.of.clone() };
-                self.save(&session, Content { of, ..session.content() }).await
+                self.save(&session, Content { of, claimed: None, ..session.content() }).await
             }
             Refresh::Renewed(_) => self.provider_ended(&session, "the refreshed identity is another person's").await,
             Refresh::Ended(reason) => self.provider_ended(&session, &reason).await,
             Refresh::Later(reason) => later(session, &reason),
         }
+    }
+
+    /// Claims the refresh of a session; `Conflict` where another process was faster.
+    async fn claim(&self, session: &Session, now: Timestamp) -> Result<Option<Arc<Session>>, StoreError> {
+        let content = Content { claimed: now.checked_add(signed(PAUSE)).ok(), ..session.content() };
+        let sealed = record::seal(&self.ring, session.key, &content);
+        let version = self.store.replace(session.key, session.version, sealed, content.expires).await?;
+        Ok(self.cache.put(Session::open(session.key, version, content)))
     }
 
     /// Stores what a refresh gave. Where the store does not take it, this process goes on with it and stores it later:
@@ -104,7 +122,7 @@ impl Inner {
         let sealed = record::seal(&self.ring, session.key, &content);
         let (version, unsaved) = match self.store.replace(session.key, session.version, sealed, content.expires).await {
             Ok(version) => (version, false),
-            // Another replica was faster, or ended it, or the last attempt did get through.
+            // Somebody ended it, or the last attempt did get through, or the claim ran out.
             Err(StoreError::Conflict) => match self.fetch(session.key).await {
                 Ok(stored) => {
                     session.life.unsaved.store(false, Ordering::Relaxed);

@@ -176,7 +176,7 @@ impl Inner {
         let ticket = Ticket::new(seal::random(), now);
         let key = self.key(&ticket);
         let expires = now.checked_add(signed(new.lifetimes.absolute)).unwrap_or(Timestamp::MAX);
-        let content = Content { of: new, issued: now, expires };
+        let content = Content { of: new, issued: now, expires, claimed: None };
         let version = self.store.create(key, record::seal(&self.ring, key, &content), expires).await?;
         let session = self.cache.put(Session::open(key, version, content)).ok_or(StoreError::Conflict)?;
         Ok(Begun { session, ticket })
@@ -271,12 +271,12 @@ async fn tidy(sessions: Weak<Inner>) {
 /// Removes expired records from a store, for ever; in a cluster under the leader alone.
 pub async fn sweep_regularly(store: Arc<dyn Store>, clock: Clock) {
     loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
         match store.sweep(clock.now()).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "expired sessions are removed from the store"),
             Err(error) => tracing::warn!(%error, "expired sessions stay in the store for now"),
         }
+        tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 

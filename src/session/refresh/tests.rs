@@ -169,23 +169,80 @@ async fn what_another_replica_refreshed_is_used() {
     assert_eq!((token(&session.unwrap()), calls), ("theirs", 0));
 }
 
-#[tokio::test]
-async fn of_two_refreshes_at_once_the_stored_one_counts() {
+/// Two replicas past the end of the access token of one session that both know.
+fn two(store: &Arc<Faulty>) -> [(Sessions, Clock); 2] {
     let ring = KeyRing::generate();
+    let replicas = [replica(&ring, store), replica(&ring, store)];
+    for (_, clock) in &replicas {
+        clock.advance(seconds(600));
+    }
+    replicas
+}
+
+#[tokio::test]
+async fn while_one_replica_refreshes_another_goes_on_and_asks_nobody() {
     let store: Arc<Faulty> = Arc::default();
-    let (here, clock) = replica(&ring, &store);
+    let [(here, _), (there, other_clock)] = two(&store);
     let begun = here.begin(sign_in()).await.unwrap();
-    let (there, other_clock) = replica(&ring, &store);
     there.load(&begun.ticket).await.unwrap().unwrap();
-    clock.advance(seconds(600));
     let meanwhile = {
-        let begun = begun.clone();
+        let (there, clock, begun) = (there.clone(), other_clock.clone(), begun.clone());
         move |_| async move {
-            refresh(&there, &other_clock, &begun, renewed("theirs", start() + seconds(1200))).await.0.unwrap();
+            let (session, calls) = refresh(&there, &clock, &begun, renewed("theirs", start() + seconds(1200))).await;
+            assert_eq!((token(&session.unwrap()), calls), ("first", 0));
             renewed("ours", start() + seconds(1200))
         }
     };
     let session = here.refreshed(&begun.session, meanwhile).await.unwrap();
+    assert_eq!(token(&session), "ours");
+
+    other_clock.advance(seconds(30));
+    let (session, calls) = refresh(&there, &other_clock, &begun, renewed("theirs", start() + seconds(1200))).await;
+    assert_eq!((token(&session.unwrap()), calls), ("ours", 0));
+}
+
+#[tokio::test]
+async fn of_two_that_claim_at_once_one_asks() {
+    let store: Arc<Faulty> = Arc::new(Faulty { gate: Some(tokio::sync::Semaphore::new(1)), ..Faulty::default() });
+    let [(here, _), (there, _)] = two(&store);
+    let begun = here.begin(sign_in()).await.unwrap();
+    let known = there.load(&begun.ticket).await.unwrap().unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let answer = || {
+        let calls = Arc::clone(&calls);
+        move |_| async move {
+            calls.fetch_add(1, Ordering::Relaxed);
+            renewed("second", start() + seconds(1200))
+        }
+    };
+    // Both have read the unclaimed record before either goes on.
+    let go_on = async {
+        while store.reads.load(Ordering::Relaxed) < 3 {
+            tokio::task::yield_now().await;
+        }
+        store.gate.as_ref().unwrap().add_permits(10);
+    };
+    let (ours, theirs, ()) =
+        tokio::join!(here.refreshed(&begun.session, answer()), there.refreshed(&known, answer()), go_on);
+    assert!(ours.is_some() && theirs.is_some());
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn after_a_claim_ran_out_the_stored_refresh_counts() {
+    let store: Arc<Faulty> = Arc::default();
+    let [(here, _), (there, other_clock)] = two(&store);
+    let begun = here.begin(sign_in()).await.unwrap();
+    there.load(&begun.ticket).await.unwrap().unwrap();
+    let too_late = {
+        let begun = begun.clone();
+        move |_| async move {
+            other_clock.advance(seconds(30));
+            refresh(&there, &other_clock, &begun, renewed("theirs", start() + seconds(1200))).await.0.unwrap();
+            renewed("ours", start() + seconds(1200))
+        }
+    };
+    let session = here.refreshed(&begun.session, too_late).await.unwrap();
     assert_eq!(token(&session), "theirs");
 }
 
@@ -221,28 +278,37 @@ async fn a_session_ended_during_its_refresh_stays_ended() {
 
 #[tokio::test]
 async fn with_the_store_out_of_reach_no_token_is_spent() {
-    let store = Arc::default();
-    let (sessions, clock, begun) = due(&store).await;
-    store.down.store(true, Ordering::Relaxed);
-    let (session, calls) = refresh(&sessions, &clock, &begun, renewed("second", start() + seconds(1200))).await;
-    assert_eq!((token(&session.unwrap()), calls), ("first", 0));
+    for read_only in [false, true] {
+        let store = Arc::default();
+        let (sessions, clock, begun) = due(&store).await;
+        let fault = if read_only { &store.read_only } else { &store.down };
+        fault.store(true, Ordering::Relaxed);
+        let (session, calls) = refresh(&sessions, &clock, &begun, renewed("second", start() + seconds(1200))).await;
+        assert_eq!((token(&session.unwrap()), calls), ("first", 0));
+    }
 }
 
 #[tokio::test]
 async fn what_could_not_be_stored_is_used_and_stored_later() {
-    let store = Arc::default();
+    let store: Arc<Faulty> = Arc::default();
     let (sessions, clock, begun) = due(&store).await;
-    store.read_only.store(true, Ordering::Relaxed);
-    let (session, calls) = refresh(&sessions, &clock, &begun, renewed("second", start() + seconds(1200))).await;
-    assert_eq!((token(&session.unwrap()), calls), ("second", 1));
+    clock.advance(seconds(60));
+    let failing = Arc::clone(&store);
+    let answer = |_| async move {
+        failing.read_only.store(true, Ordering::Relaxed);
+        renewed("second", start() + seconds(1200))
+    };
+    let session = sessions.refreshed(&begun.session, answer).await.unwrap();
+    assert_eq!(token(&session), "second");
     assert_eq!(token(&live(&sessions, &begun)), "second");
+    let unsaved = session.version;
 
     store.read_only.store(false, Ordering::Relaxed);
     clock.advance(seconds(30));
     assert!(live(&sessions, &begun).refresh_due(clock.now()), "it is to be stored");
     let session = live(&sessions, &begun);
     sessions.refreshed(&session, |_| async { panic!("the provider has nothing to do") }).await;
-    while live(&sessions, &begun).refresh_due(clock.now()) || live(&sessions, &begun).version == begun.session.version {
+    while live(&sessions, &begun).refresh_due(clock.now()) || live(&sessions, &begun).version == unsaved {
         tokio::task::yield_now().await;
     }
     let record = store.inner.read(begun.session.key).await.unwrap().unwrap();
