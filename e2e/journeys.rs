@@ -6,6 +6,7 @@ mod endpoints;
 mod etcd_dump;
 mod policy;
 mod refresh;
+mod roles;
 mod sign_in;
 mod stalled;
 mod statuses;
@@ -27,6 +28,7 @@ type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 /// All of them.
 pub const JOURNEYS: &[Journey] = &[
     Journey { name: "statuses", run: |bed| Box::pin(statuses::journey(bed)) },
+    Journey { name: "roles", run: |bed| Box::pin(roles::journey(bed)) },
     Journey { name: "sign_in", run: |bed| Box::pin(sign_in::journey(bed)) },
     Journey { name: "certificate", run: |bed| Box::pin(certificate::journey(bed)) },
     Journey { name: "policy", run: |bed| Box::pin(policy::journey(bed)) },

@@ -162,7 +162,11 @@ impl Families {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered, by reason and status", self.requests.clone());
-        registry.register("request_duration_seconds", "From the head of the request to the head of the response", self.duration.clone());
+        registry.register(
+            "request_duration_seconds",
+            "From the head of the request to the head of the response",
+            self.duration.clone(),
+        );
         registry.register("sign_ins", "Attempts to sign in, by result", self.sign_ins.clone());
         registry.register("session_refreshes", "Refreshes of sessions, by result", self.refreshes.clone());
         registry.register("upstream_failures", "Exchanges that no upstream answered", self.upstream_failures.clone());

@@ -25,7 +25,7 @@ use super::portcullis::PUBLISHED;
 /// The controller string of the manifests, which is also the field manager.
 pub const CONTROLLER: &str = "portcullis.dev/ingress-controller";
 
-/// A running controller, with its status writer and its candidate for leadership.
+/// A part of the program, or all that `run` makes of the control plane.
 pub struct InProcess {
     /// What it has published.
     pub live: latest::Receiver<Option<Arc<Live>>>,
@@ -33,8 +33,9 @@ pub struct InProcess {
     pub leading: latest::Receiver<bool>,
     /// The way to its snapshots.
     pub pending: Pending,
+    leads: latest::Sender<bool>,
     stop: CancellationToken,
-    candidate: JoinHandle<()>,
+    candidate: Option<JoinHandle<()>>,
     tasks: JoinSet<()>,
 }
 
@@ -52,13 +53,26 @@ pub async fn client(cluster: &Cluster, user: &str) -> Client {
 pub const PORTCULLIS: &str = "system:serviceaccount:portcullis-system:portcullis";
 
 impl InProcess {
-    /// Starts it over these namespaces.
+    /// The controller over these namespaces, with a writer of statuses and a candidate for leadership.
     pub fn start(client: &Client, namespaces: &[&str], identity: &str) -> Self {
+        let mut all = Self::follow(client, namespaces);
+        all.write(client, identity);
+        all.stand(client, identity);
+        all
+    }
+
+    /// The same, with leadership given to it.
+    pub fn start_leading(client: &Client, namespaces: &[&str], identity: &str) -> Self {
+        let mut all = Self::follow(client, namespaces);
+        all.write(client, identity);
+        all.leads.send_replace(true);
+        all
+    }
+
+    /// The controller alone.
+    pub fn follow(client: &Client, namespaces: &[&str]) -> Self {
         let (publisher, pending) = snapshot::channel();
         let (live_sender, live) = latest::channel(None);
-        let (leading_sender, leading) = latest::channel(false);
-        let clock = Clock::system();
-        let oidc = Oidc::new(clock.clone(), tokio::runtime::Handle::current());
         let source = Source {
             client: client.clone(),
             namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
@@ -72,27 +86,46 @@ impl InProcess {
             own_addresses: Box::default(),
             complete: None,
         };
+        let mut alone = Self::idle(live, pending);
+        alone.tasks.spawn(controller.run(live_sender));
+        alone
+    }
+
+    /// A candidate for leadership alone.
+    pub fn candidate(client: &Client, identity: &str) -> Self {
+        let mut alone = Self::idle(latest::channel(None).1, snapshot::channel().1);
+        alone.stand(client, identity);
+        alone
+    }
+
+    fn idle(live: latest::Receiver<Option<Arc<Live>>>, pending: Pending) -> Self {
+        let (leads, leading) = latest::channel(false);
+        let (stop, tasks) = (CancellationToken::new(), JoinSet::new());
+        Self { live, leading, pending, leads, stop, candidate: None, tasks }
+    }
+
+    fn write(&mut self, client: &Client, identity: &str) {
+        let clock = Clock::system();
         let writer = StatusWriter {
             client: client.clone(),
-            oidc,
-            clock: clock.clone(),
+            oidc: Oidc::new(clock.clone(), tokio::runtime::Handle::current()),
+            clock,
             field_manager: CONTROLLER.to_owned(),
             identity: identity.to_owned(),
             addresses: vec![PUBLISHED.to_owned()],
         };
+        self.tasks.spawn(writer.run(self.live.clone(), self.leading.clone()));
+    }
+
+    fn stand(&mut self, client: &Client, identity: &str) {
         let candidate = Candidate {
             client: client.clone(),
             namespace: INSTALLATION.to_owned(),
             name: "portcullis".to_owned(),
             identity: identity.to_owned(),
-            clock,
+            clock: Clock::system(),
         };
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(writer.run(live.clone(), leading.clone()));
-        tasks.spawn(controller.run(live_sender));
-        let candidate = tokio::spawn(candidate.run(leading_sender, stop.clone()));
-        Self { live, leading, pending, stop, candidate, tasks }
+        self.candidate = Some(tokio::spawn(candidate.run(self.leads.clone(), self.stop.clone())));
     }
 
     /// Waits until what is live gives a value.
@@ -123,7 +156,9 @@ impl InProcess {
     /// Ends it as a process ends: the lease is given back, nothing else is touched.
     pub async fn end(mut self) {
         self.stop.cancel();
-        self.candidate.await.expect("it ends well");
+        if let Some(candidate) = self.candidate {
+            candidate.await.expect("it ends well");
+        }
         self.tasks.shutdown().await;
     }
 }
