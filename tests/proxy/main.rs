@@ -1,0 +1,15 @@
+//! The real listeners against raw sockets: what is refused, what reaches an upstream and in which form, what happens when
+//! either side misbehaves.
+
+mod admission;
+mod faults;
+mod fields;
+mod lifecycle;
+mod limits;
+#[path = "../support/plane.rs"]
+mod plane;
+mod streams;
+mod tls;
+mod tunnels;
+#[path = "../support/upstream.rs"]
+mod upstream;

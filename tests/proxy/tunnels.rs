@@ -1,0 +1,117 @@
+//! WebSocket: tunnels open only between a client that asked and an upstream that agreed.
+
+use portcullis::budget::Limits;
+use portcullis::route::RouteSettings;
+
+use crate::plane::{Client, Plane, open_with, snapshot_of};
+use crate::upstream::{Reply, Upstream};
+
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-accept: x\r\n\r\n";
+
+fn upgrade(extra: &str) -> String {
+    format!(
+        "GET /ws HTTP/1.1\r\nhost: app.test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n{extra}\r\n"
+    )
+}
+
+fn echo() -> Upstream {
+    Upstream::scripted(|_| Reply::SendThenEcho(SWITCH.into()))
+}
+
+fn echoes(client: &mut Client, text: &str) -> bool {
+    use std::io::Read;
+    client.send(text);
+    let mut back = vec![0; text.len()];
+    client.stream.read_exact(&mut back).is_ok() && back == text.as_bytes()
+}
+
+#[test]
+fn bytes_go_both_ways_after_the_switch() {
+    let upstream = echo();
+    let plane = Plane::of(&[upstream.address]);
+    let mut client = plane.client();
+    let answer = client.ask(upgrade(""));
+    assert_eq!(answer.status, 101);
+    assert_eq!((answer.values("upgrade"), answer.values("sec-websocket-accept")), (vec!["websocket"], vec!["x"]));
+    assert!(echoes(&mut client, "hello") && echoes(&mut client, "again"));
+    let seen = upstream.seen().remove(0);
+    assert_eq!((seen.values("upgrade"), seen.values("connection")), (vec!["websocket"], vec!["upgrade"]));
+    assert_eq!(seen.values("sec-websocket-key"), ["dGhlIHNhbXBsZSBub25jZQ=="]);
+}
+
+#[test]
+fn bytes_behind_the_request_wait_for_the_switch() {
+    let upstream = Upstream::ok();
+    let plane = Plane::of(&[upstream.address]);
+    let mut client = plane.client();
+    client.send(format!("{}GET /second HTTP/1.1\r\nhost: app.test\r\n\r\n", upgrade("")));
+    assert_eq!(client.answer().map(|answer| answer.status), Some(200));
+    assert_eq!(client.answer().map(|answer| answer.status), Some(200));
+    let lines: Vec<_> = upstream.seen().iter().map(|seen| (seen.line().to_owned(), seen.connection)).collect();
+    assert_eq!(lines, [("GET /ws HTTP/1.1".to_owned(), 1), ("GET /second HTTP/1.1".to_owned(), 2)]);
+}
+
+#[test]
+fn other_upgrades_are_not_seen() {
+    let upstream = Upstream::ok();
+    let plane = Plane::of(&[upstream.address]);
+    let request = "GET / HTTP/1.1\r\nhost: app.test\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n\
+        http2-settings: AAMAAABkAAQAAP__\r\n\r\n";
+    assert_eq!(plane.client().ask(request).status, 200);
+    let seen = upstream.seen().remove(0);
+    for name in ["upgrade", "connection", "http2-settings"] {
+        assert_eq!(seen.values(name), Vec::<&str>::new(), "{name}");
+    }
+}
+
+#[test]
+fn an_upgrade_with_a_body_is_refused() {
+    let upstream = echo();
+    let plane = Plane::of(&[upstream.address]);
+    assert_eq!(plane.client().ask(upgrade("content-length: 1\r\n") + "x").status, 400);
+    assert_eq!(upstream.bytes(), 0);
+}
+
+#[test]
+fn a_switch_to_something_else_is_502() {
+    let upstream = Upstream::scripted(|_| {
+        Reply::SendThenEcho(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: tls/1.2\r\n\r\n".to_vec())
+    });
+    let plane = Plane::of(&[upstream.address]);
+    assert_eq!(plane.client().ask(upgrade("")).status, 502);
+}
+
+#[test]
+fn a_route_that_forwards_no_websocket_refuses() {
+    let upstream = echo();
+    let settings = RouteSettings { websocket: false, ssl_redirect: false, ..RouteSettings::default() };
+    let plane =
+        Plane::start(snapshot_of(vec![open_with("app.test", &[upstream.address], settings)], &[]), Limits::default());
+    assert_eq!(plane.client().ask(upgrade("")).status, 403);
+    assert_eq!(upstream.bytes(), 0);
+}
+
+#[test]
+fn an_address_has_as_many_tunnels_as_are_granted() {
+    let upstream = echo();
+    let limits = Limits { tunnels: 2, ..Limits::default() };
+    let settings = RouteSettings { ssl_redirect: false, ..RouteSettings::default() };
+    // Twice as many clients as places on each of two data threads: at least two of the nine find none.
+    let plane = Plane::start(snapshot_of(vec![open_with("app.test", &[upstream.address], settings)], &[]), limits);
+    let mut clients: Vec<_> = (0..9).map(|_| plane.client()).collect();
+    let statuses: Vec<_> = clients.iter_mut().map(|client| client.ask(upgrade("")).status).collect();
+    assert!(statuses.contains(&101) && statuses.iter().filter(|status| **status == 503).count() >= 5, "{statuses:?}");
+}
+
+#[test]
+fn a_quiet_tunnel_is_closed() {
+    let upstream = echo();
+    let limits = Limits { tunnel_idle: std::time::Duration::from_millis(200), ..Limits::default() };
+    let settings = RouteSettings { ssl_redirect: false, ..RouteSettings::default() };
+    let plane = Plane::start(snapshot_of(vec![open_with("app.test", &[upstream.address], settings)], &[]), limits);
+    let mut client = plane.client();
+    assert_eq!(client.ask(upgrade("")).status, 101);
+    assert!(client.is_closed());
+}
