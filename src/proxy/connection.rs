@@ -115,7 +115,7 @@ impl Thread {
     /// Runs a connection under its deadlines, until it ends or we stop.
     async fn watch(&self, connection: impl Connection, pulse: &Pulse) {
         let mut connection = pin!(connection);
-        let mut alarm = pin!(sleep_until(Instant::now() + self.limits.head_deadline));
+        let mut alarm = pin!(sleep_until(Instant::now()));
         let mut stop = pin!(self.stop.cancelled());
         let mut stage = Stage::Open;
         loop {

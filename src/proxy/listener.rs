@@ -198,9 +198,11 @@ impl Acceptor {
     /// Accepts for ever: whatever fails is one connection, or passes.
     async fn accept(&self, listener: &TcpListener) {
         loop {
-            let Ok(place) = Arc::clone(&self.budget).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, peer)) => self.serve(stream, peer, place),
+                Ok((stream, peer)) => {
+                    let Ok(place) = Arc::clone(&self.budget).acquire_owned().await else { return };
+                    self.serve(stream, peer, place);
+                }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "accepting rests");

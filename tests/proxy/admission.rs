@@ -104,7 +104,7 @@ fn methods_are_upper_case_and_served() {
     let request = |method: &str| format!("{method} / HTTP/1.1\r\nhost: app.test\r\n\r\n");
     run(&[
         ("TRACE", &request("TRACE"), Refused(501)),
-        ("CONNECT, origin form", &request("CONNECT"), Refused(400)),
+        ("CONNECT, origin form", &request("CONNECT"), Refused(501)),
         ("CONNECT", "CONNECT app.test:443 HTTP/1.1\r\nhost: app.test:443\r\n\r\n", Refused(501)),
         ("lower case", &request("get"), Refused(501)),
         ("mixed case", &request("Get"), Refused(501)),

@@ -1,0 +1,141 @@
+//! Limits that a peer can lean on: each is in force, and gives way to nobody else's requests.
+
+use std::io::Write;
+use std::time::Duration;
+
+use portcullis::budget::Limits;
+use tokio::time::Instant;
+
+use crate::plane::{Client, Plane, certificate, open, snapshot_of};
+use crate::upstream::{Reply, Upstream};
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: app.test\r\n\r\n";
+
+fn plane(upstream: &Upstream, limits: Limits) -> Plane {
+    Plane::start(snapshot_of(vec![open("app.test", &[upstream.address])], &[certificate(&["app.test"])]), limits)
+}
+
+/// How long a connection stays open from now.
+fn closes_after(client: &mut Client) -> Duration {
+    let start = Instant::now();
+    assert!(client.is_closed());
+    start.elapsed()
+}
+
+#[test]
+fn the_limits_are_the_published_ones() {
+    let limits = Limits::default();
+    assert_eq!((limits.header_lines, limits.header_bytes), (100, 16 * 1024));
+    assert_eq!((limits.target_bytes, limits.cookie_bytes), (8 * 1024, 8 * 1024));
+    assert_eq!((limits.h2_streams, limits.h2_stream_window, limits.h2_connection_window), (100, 64 * 1024, 1024 * 1024));
+    assert_eq!((limits.head_deadline, limits.handshake_deadline), (Duration::from_secs(10), Duration::from_secs(10)));
+    assert_eq!((limits.idle, limits.body_idle), (Duration::from_secs(60), Duration::from_secs(60)));
+    assert_eq!((limits.connections, limits.own_body_bytes), (8192, 64 * 1024));
+    assert_eq!((limits.login_attempts, limits.tunnels), (5, 64));
+}
+
+#[test]
+fn http2_settings_are_the_limits() {
+    let plane = plane(&Upstream::ok(), Limits::default());
+    let settings = plane.block_on(crate::tls::h2_settings(plane.https));
+    // RFC 9113 section 6.5.2: concurrent streams, initial window, header list.
+    for (id, value) in [(3, 100), (4, 64 * 1024), (6, 16 * 1024)] {
+        assert!(settings.contains(&(id, value)), "{id} is not {value}: {settings:?}");
+    }
+}
+
+#[test]
+fn a_head_must_come_in_time() {
+    let limits = Limits { head_deadline: Duration::from_millis(300), ..Limits::default() };
+    let plane = plane(&Upstream::ok(), limits);
+    let mut client = plane.client();
+    client.send("GET / HTTP/1.1\r\nhost: a");
+    let open = closes_after(&mut client);
+    assert!((250..2000).contains(&open.as_millis()), "{open:?}");
+    // Also when bytes keep coming, and on a connection that served before.
+    let mut client = plane.client();
+    assert_eq!(client.ask(GET).status, 200);
+    let start = Instant::now();
+    client.send("GET / HTTP/1.1\r\n");
+    while client.stream.write_all(b"x-a: b\r\n").is_ok() {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+    assert!(start.elapsed() > Duration::from_millis(250));
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let limits = Limits { idle: Duration::from_millis(300), ..Limits::default() };
+    let plane = plane(&Upstream::ok(), limits);
+    let mut fresh = plane.client();
+    let open = closes_after(&mut fresh);
+    assert!((250..2000).contains(&open.as_millis()), "{open:?}");
+    let mut used = plane.client();
+    assert_eq!(used.ask(GET).status, 200);
+    let open = closes_after(&mut used);
+    assert!((250..2000).contains(&open.as_millis()), "{open:?}");
+    let open = plane.block_on(crate::tls::h2_idle(plane.https));
+    assert!((250..8000).contains(&open.as_millis()), "{open:?}");
+}
+
+#[test]
+fn a_request_that_takes_long_is_not_idle() {
+    let upstream = Upstream::scripted(|_| {
+        std::thread::sleep(Duration::from_millis(900));
+        Reply::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec())
+    });
+    let short = Duration::from_millis(200);
+    let plane = plane(&upstream, Limits { idle: short, head_deadline: short, body_idle: short, ..Limits::default() });
+    assert_eq!(plane.client().ask(GET).status, 200);
+}
+
+#[test]
+fn a_handshake_must_come_in_time() {
+    let limits = Limits { handshake_deadline: Duration::from_millis(300), ..Limits::default() };
+    let plane = plane(&Upstream::ok(), limits);
+    for bytes in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        let mut client = Client::connect(plane.https);
+        client.send(bytes);
+        let start = Instant::now();
+        client.rest();
+        assert!((250..2000).contains(&start.elapsed().as_millis()), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_closed() {
+    let body = vec![b'x'; 64 * 1024 * 1024];
+    let upstream = Upstream::scripted(move |_| {
+        let mut message = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+        message.extend_from_slice(&body);
+        Reply::Send(message)
+    });
+    let plane = plane(&upstream, Limits { body_idle: Duration::from_millis(400), ..Limits::default() });
+    let mut client = plane.client();
+    client.send(GET);
+    let outcome = loop {
+        let lines = plane.trail.lines();
+        if let Some(outcome) = lines.into_iter().find(|line| line.get("sent").is_some()) {
+            break outcome;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(outcome["complete"], false);
+    assert!(client.rest().len() < 64 * 1024 * 1024);
+}
+
+#[test]
+fn connections_beyond_the_budget_wait() {
+    let plane = plane(&Upstream::ok(), Limits { connections: 2, ..Limits::default() });
+    let (mut one, mut two) = (plane.client(), plane.client());
+    assert_eq!((one.ask(GET).status, two.ask(GET).status), (200, 200));
+    let mut three = plane.client();
+    three.send(GET);
+    three.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(std::io::Read::read(&mut three.stream, &mut [0]).is_err());
+    three.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    drop(one);
+    drop(two);
+    assert_eq!(three.answer().map(|answer| answer.status), Some(200));
+}

@@ -72,7 +72,7 @@ pub fn open_with(host: &str, endpoints: &[SocketAddr], settings: RouteSettings) 
     Route {
         ingress: format!("test/{host}").into(),
         host: HostMatch::parse(host).unwrap(),
-        path: Some(PathMatch::Prefix("".into())),
+        path: Some(PathMatch::prefix("/").unwrap()),
         access: Access::open(),
         backend: Some(Arc::new(Backend { key, endpoints: set })),
         settings: Arc::new(settings),
