@@ -21,6 +21,7 @@ use super::headers;
 use super::upstream::Lease;
 
 /// The body of every response.
+#[expect(clippy::large_enum_variant, reason = "most bodies stream, and a box would be an allocation each")]
 pub enum ProxyBody {
     /// An answer of our own, whole.
     Own(Own),

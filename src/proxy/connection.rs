@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Limits;
+use crate::metrics::Metrics;
 
 use super::conn::{Conn, Transport};
 use super::headers::Pseudonym;
@@ -47,6 +48,7 @@ pub(super) struct Thread {
     pub service: Rc<service::Service>,
     pub tls: Tls,
     pub limits: Arc<Limits>,
+    pub metrics: Metrics,
     pub pseudonym: Pseudonym,
     pub stop: CancellationToken,
 }
@@ -64,7 +66,7 @@ impl Thread {
         let Ok(local) = stream.local_addr() else { return };
         let handshake = timeout(self.limits.handshake_deadline, self.tls.accept(stream)).await;
         // Whoever fails here has been told by an alert; nothing was asked yet.
-        let Ok(Ok(Handshake { stream, transport, h2 })) = handshake else { return };
+        let Ok(Ok(Handshake { stream, transport, h2 })) = handshake else { return self.metrics.handshake_failure() };
         let conn = Conn::new(peer, local, transport, self.pseudonym.clone());
         if h2 {
             self.serve_http2(stream, conn).await;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Limits;
+use crate::metrics::Metrics;
 
 use super::connection::Thread;
 use super::headers::Pseudonym;
@@ -138,10 +139,12 @@ impl Start {
     async fn run(self) {
         let limits = Arc::clone(&self.limits);
         let stop = self.stop.clone();
+        let metrics = self.shared.metrics.clone();
         let thread = Rc::new(Thread {
             service: Rc::new(Service::new(self.shared)),
             tls: self.tls,
             limits: Arc::clone(&limits),
+            metrics,
             pseudonym: self.pseudonym,
             stop: self.stop,
         });
@@ -219,13 +222,32 @@ impl Acceptor {
         let thread = Rc::clone(&self.thread);
         let tls = self.tls;
         self.connections.spawn_local(async move {
-            let _place = place;
+            let _open = Open::new(place, thread.metrics.clone());
             if tls {
                 thread.serve_tls(stream, peer).await;
             } else {
                 thread.serve_plain(stream, peer).await;
             }
         });
+    }
+}
+
+/// An open connection: its place in the budget, and one in the count.
+struct Open {
+    _place: OwnedSemaphorePermit,
+    metrics: Metrics,
+}
+
+impl Open {
+    fn new(place: OwnedSemaphorePermit, metrics: Metrics) -> Self {
+        metrics.connection(true);
+        Self { _place: place, metrics }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.metrics.connection(false);
     }
 }
 

@@ -78,7 +78,7 @@ impl Shared {
 impl Service {
     /// A service for this thread.
     pub fn new(shared: Shared) -> Self {
-        let upstreams = Upstreams::new(Arc::clone(&shared.limits));
+        let upstreams = Upstreams::new(Arc::clone(&shared.limits), shared.metrics.clone());
         Self { shared, upstreams, ids: RefCell::new(make_rng()) }
     }
 
@@ -134,6 +134,9 @@ impl Service {
         } else if needs_https(route) {
             let answer = asked.to_https();
             return Ok(trail.answer(answer));
+        }
+        if request.is_websocket() && !route.settings.websocket {
+            return Err(Refusal::UpgradeRefused.into());
         }
         let (policy, caller) = match &route.access {
             Access::Closed(reason) => return Err(Refusal::RouteClosed.because(reason.0.to_string())),

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::audit::Outcome;
 use crate::identity::Identity;
+use crate::metrics::Metrics;
 use crate::route::RouteSettings;
 
 use super::admit::{BadRequest, CanonicalRequest};
@@ -52,8 +53,11 @@ enum Owner {
 }
 
 /// The open tunnels of a data thread by owner.
-#[derive(Clone, Default)]
-pub(super) struct Tunnels(Rc<RefCell<HashMap<Owner, usize>>>);
+#[derive(Clone)]
+pub(super) struct Tunnels {
+    open: Rc<RefCell<HashMap<Owner, usize>>>,
+    metrics: Metrics,
+}
 
 /// The place of one open tunnel, given back when dropped.
 pub(super) struct Place {
@@ -62,22 +66,29 @@ pub(super) struct Place {
 }
 
 impl Tunnels {
+    /// None yet; `metrics` counts them over all threads.
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self { open: Rc::default(), metrics }
+    }
+
     /// A place for one more tunnel, unless its owner has as many as are granted.
     pub(super) fn place(&self, person: Option<&Identity>, peer: IpAddr, granted: usize) -> Option<Place> {
         let owner = person.cloned().map_or(Owner::Address(peer), Owner::Person);
-        let mut open = self.0.borrow_mut();
+        let mut open = self.open.borrow_mut();
         let count = open.entry(owner.clone()).or_default();
         if *count >= granted {
             return None;
         }
         *count += 1;
+        self.metrics.tunnel(true);
         Some(Place { tunnels: self.clone(), owner })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.tunnels.0.borrow_mut();
+        self.tunnels.metrics.tunnel(false);
+        let mut open = self.tunnels.open.borrow_mut();
         if let Some(count) = open.get_mut(&self.owner) {
             *count -= 1;
             if *count == 0 {

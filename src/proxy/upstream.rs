@@ -19,6 +19,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::budget::Limits;
 use crate::identity::Identity;
+use crate::metrics::Metrics;
 use crate::route::EndpointSet;
 
 use super::body::RequestBody;
@@ -73,9 +74,9 @@ pub enum ConnectError {
 
 impl Upstreams {
     /// Empty pools. Called on the data thread, whose local tasks look after them.
-    pub fn new(limits: Arc<Limits>) -> Self {
-        let pools =
-            Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels: Tunnels::default() });
+    pub fn new(limits: Arc<Limits>, metrics: Metrics) -> Self {
+        let tunnels = Tunnels::new(metrics);
+        let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels });
         spawn_local(sweep(Rc::downgrade(&pools)));
         Self(pools)
     }

@@ -126,19 +126,43 @@ fn framing_is_one_thing() {
         ("two numbers", &post("content-length: 2 2\r\n", "he"), Refused(400)),
         ("two lengths", &post("content-length: 2\r\ncontent-length: 3\r\n", "he"), Refused(400)),
         ("one length", &post("content-length: 2\r\n", "he"), Clean("POST / HTTP/1.1", "he")),
-        ("GET with a body", "GET / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 2\r\n\r\nhe", Clean("GET / HTTP/1.1", "he")),
+        (
+            "GET with a body",
+            "GET / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 2\r\n\r\nhe",
+            Clean("GET / HTTP/1.1", "he"),
+        ),
         ("chunks", &post(chunked, "2\r\nhe\r\n0\r\n\r\n"), Clean("POST / HTTP/1.1", "he")),
         ("gzip, chunked", &post("transfer-encoding: gzip, chunked\r\n", "0\r\n\r\n"), Refused(400)),
         ("identity, chunked", &post("transfer-encoding: identity, chunked\r\n", "0\r\n\r\n"), Refused(400)),
         ("chunked, chunked", &post("transfer-encoding: chunked, chunked\r\n", "0\r\n\r\n"), Refused(400)),
-        ("chunked twice", &post("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", "0\r\n\r\n"), Refused(400)),
+        (
+            "chunked twice",
+            &post("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", "0\r\n\r\n"),
+            Refused(400),
+        ),
         ("identity", &post("transfer-encoding: identity\r\n", ""), Refused(400)),
-        ("length and chunks", &post("content-length: 4\r\ntransfer-encoding: chunked\r\n", "2\r\nhe\r\n0\r\n\r\n"), Clean("POST / HTTP/1.1", "he")),
-        ("chunks and length", &post("transfer-encoding: chunked\r\ncontent-length: 4\r\n", "2\r\nhe\r\n0\r\n\r\n"), Clean("POST / HTTP/1.1", "he")),
-        ("HTTP/1.0 with chunks", "POST / HTTP/1.0\r\nhost: app.test\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+        (
+            "length and chunks",
+            &post("content-length: 4\r\ntransfer-encoding: chunked\r\n", "2\r\nhe\r\n0\r\n\r\n"),
+            Clean("POST / HTTP/1.1", "he"),
+        ),
+        (
+            "chunks and length",
+            &post("transfer-encoding: chunked\r\ncontent-length: 4\r\n", "2\r\nhe\r\n0\r\n\r\n"),
+            Clean("POST / HTTP/1.1", "he"),
+        ),
+        (
+            "HTTP/1.0 with chunks",
+            "POST / HTTP/1.0\r\nhost: app.test\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            Refused(400),
+        ),
         ("blank behind a chunk size", &post(chunked, "2 \r\nhe\r\n0\r\n\r\n"), Clean("POST / HTTP/1.1", "he")),
         ("chunk extension", &post(chunked, "2;a=\"b\"\r\nhe\r\n0\r\n\r\n"), Clean("POST / HTTP/1.1", "he")),
-        ("trailers", &post(chunked, "2\r\nhe\r\n0\r\nhost: b\r\ncontent-length: 9\r\nx-user: a\r\n\r\n"), Clean("POST / HTTP/1.1", "he")),
+        (
+            "trailers",
+            &post(chunked, "2\r\nhe\r\n0\r\nhost: b\r\ncontent-length: 9\r\nx-user: a\r\n\r\n"),
+            Clean("POST / HTTP/1.1", "he"),
+        ),
         ("line feeds alone", "GET /lf HTTP/1.1\nhost: app.test\n\n", Clean("GET /lf HTTP/1.1", "")),
         ("folded line", "GET / HTTP/1.1\r\nhost: app.test\r\nx-a: b\r\n c\r\n\r\n", Refused(400)),
         ("no name", "GET / HTTP/1.1\r\nhost: app.test\r\n: x\r\n\r\n", Refused(400)),
@@ -154,7 +178,8 @@ fn broken_chunks_close_the_exchange() {
     for chunk in ["FFFFFFFFFFFFFFFF1\r\n", "5;\n", "5\nhello", "2\r\nhelp\r\n", "-1\r\n"] {
         let head = "POST / HTTP/1.1\r\nhost: app.test\r\ntransfer-encoding: chunked\r\n\r\n";
         let mut client = plane.client();
-        let answer = client.send(format!("{head}{chunk}0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: app.test\r\n\r\n")).answer();
+        let answer =
+            client.send(format!("{head}{chunk}0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: app.test\r\n\r\n")).answer();
         assert_eq!(answer.map(|answer| answer.status), Some(400), "{chunk:?}");
         assert!(client.is_closed(), "{chunk:?}");
     }
@@ -164,7 +189,8 @@ fn broken_chunks_close_the_exchange() {
 
 #[test]
 fn expectations_are_ours_to_meet() {
-    let expecting = |value: &str| format!("POST / HTTP/1.1\r\nhost: app.test\r\nexpect: {value}\r\ncontent-length: 2\r\n\r\n");
+    let expecting =
+        |value: &str| format!("POST / HTTP/1.1\r\nhost: app.test\r\nexpect: {value}\r\ncontent-length: 2\r\n\r\n");
     run(&[
         ("another expectation", &expecting("y 100-continue"), Refused(417)),
         ("a list", &expecting("100-continue, x"), Refused(417)),
@@ -188,7 +214,11 @@ fn too_large_heads_are_refused() {
         ("17 KiB", &with(format!("x-a: {}\r\n", "y".repeat(17 * 1024))), Refused(431)),
         ("cookies of 9 KiB", &with(format!("cookie: a={}\r\n", "y".repeat(9 * 1024))), Refused(431)),
         ("33 cookie fields", &with("cookie: a=b\r\n".repeat(33)), Refused(431)),
-        ("a target of 9 KiB", &format!("GET /{} HTTP/1.1\r\nhost: app.test\r\n\r\n", "y".repeat(9 * 1024)), Refused(431)),
+        (
+            "a target of 9 KiB",
+            &format!("GET /{} HTTP/1.1\r\nhost: app.test\r\n\r\n", "y".repeat(9 * 1024)),
+            Refused(431),
+        ),
         ("two authorizations", &with("authorization: a\r\n".repeat(2)), Refused(400)),
     ]);
 }
@@ -211,7 +241,9 @@ fn length_and_chunks_together_end_the_connection() {
     let plane = Plane::of(&[upstream.address]);
     let mut client = plane.client();
     let body = "2\r\nhe\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: app.test\r\n\r\n";
-    client.send(format!("POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n{body}"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n{body}"
+    ));
     assert_eq!(client.answer().map(|answer| answer.status), Some(200));
     assert!(client.is_closed());
     assert_eq!(upstream.seen().len(), 1);

@@ -88,7 +88,10 @@ fn informational_responses_are_not_final() {
 
 #[test]
 fn a_body_that_breaks_off_ends_the_connection_unfinished() {
-    for reply in ["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nok"] {
+    for reply in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nok",
+    ] {
         let upstream = Upstream::scripted(move |_| Reply::SendAndClose(reply.into()));
         let plane = Plane::of(&[upstream.address]);
         let mut client = plane.client();
@@ -132,9 +135,14 @@ fn bodies_where_none_may_be_do_not_shift_the_answers() {
     let routes = vec![open("app.test", &[upstream.address]), open("other.test", &[neighbour.address])];
     let plane = Plane::start(snapshot_of(routes, &[]), Limits::default());
     let mut client = plane.client();
-    client.send("HEAD / HTTP/1.1\r\nhost: app.test\r\n\r\nGET / HTTP/1.1\r\nhost: other.test\r\nconnection: close\r\n\r\n");
+    client.send(
+        "HEAD / HTTP/1.1\r\nhost: app.test\r\n\r\nGET / HTTP/1.1\r\nhost: other.test\r\nconnection: close\r\n\r\n",
+    );
     let text = String::from_utf8(client.rest()).unwrap();
-    assert!(text.contains("content-length: 6\r\n") && text.ends_with("\r\n\r\nok") && !text.contains("stolen"), "{text}");
+    assert!(
+        text.contains("content-length: 6\r\n") && text.ends_with("\r\n\r\nok") && !text.contains("stolen"),
+        "{text}"
+    );
     let mut client = plane.client();
     assert_eq!(client.ask(GET).status, 204);
     let answer = client.ask("GET / HTTP/1.1\r\nhost: other.test\r\n\r\n");

@@ -18,15 +18,34 @@ fn forwarded(fields: &str) -> Seen {
 #[test]
 fn every_spelling_of_a_reserved_name_is_gone() {
     let reserved = [
-        "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-portcullis-groups", "x-forwarded-user",
-        "x-forwarded-prefix", "x-forwarded-for", "forwarded", "x-real-ip", "x-original-url", "x-rewrite-url",
-        "x-envoy-original-path", "x-http-method-override", "x-request-id", "early-data", "http2-settings", "proxy-authorization",
-        "proxy-connection", "ssl-client-cert", "client-cert", "true-client-ip",
+        "x-auth-request-user",
+        "x-auth-request-email",
+        "x-auth-request-groups",
+        "x-portcullis-groups",
+        "x-forwarded-user",
+        "x-forwarded-prefix",
+        "x-forwarded-for",
+        "forwarded",
+        "x-real-ip",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-envoy-original-path",
+        "x-http-method-override",
+        "x-request-id",
+        "early-data",
+        "http2-settings",
+        "proxy-authorization",
+        "proxy-connection",
+        "ssl-client-cert",
+        "client-cert",
+        "true-client-ip",
     ];
     let mut fields = String::new();
     for name in reserved {
         let title = name.split('-').map(|part| part[..1].to_uppercase() + &part[1..]).collect::<Vec<_>>().join("-");
-        for spelling in [name.to_owned(), title, name.replace('-', "_"), name.replace('-', "."), name.replacen('-', "_", 1)] {
+        for spelling in
+            [name.to_owned(), title, name.replace('-', "_"), name.replace('-', "."), name.replacen('-', "_", 1)]
+        {
             fields += &format!("{spelling}: forged\r\n");
         }
     }
@@ -81,7 +100,8 @@ fn end_to_end_fields_pass_in_order() {
 
 #[test]
 fn our_cookies_stay_with_us() {
-    let seen = forwarded("cookie: a=b; __Host-portcullis=secret; c=\"d\"\r\ncookie: __Host-portcullis-login=secret;e=f\r\n");
+    let seen =
+        forwarded("cookie: a=b; __Host-portcullis=secret; c=\"d\"\r\ncookie: __Host-portcullis-login=secret;e=f\r\n");
     assert_eq!(seen.values("cookie"), ["a=b; c=\"d\"; e=f"]);
     let seen = forwarded("cookie: __Host-portcullis=secret\r\n");
     assert_eq!(seen.values("cookie"), Vec::<&str>::new());

@@ -27,7 +27,10 @@ fn the_limits_are_the_published_ones() {
     let limits = Limits::default();
     assert_eq!((limits.header_lines, limits.header_bytes), (100, 16 * 1024));
     assert_eq!((limits.target_bytes, limits.cookie_bytes), (8 * 1024, 8 * 1024));
-    assert_eq!((limits.h2_streams, limits.h2_stream_window, limits.h2_connection_window), (100, 64 * 1024, 1024 * 1024));
+    assert_eq!(
+        (limits.h2_streams, limits.h2_stream_window, limits.h2_connection_window),
+        (100, 64 * 1024, 1024 * 1024)
+    );
     assert_eq!((limits.head_deadline, limits.handshake_deadline), (Duration::from_secs(10), Duration::from_secs(10)));
     assert_eq!((limits.idle, limits.body_idle), (Duration::from_secs(60), Duration::from_secs(60)));
     assert_eq!((limits.connections, limits.own_body_bytes), (8192, 64 * 1024));

@@ -80,7 +80,9 @@ fn an_upstream_that_does_not_read_holds_the_client_back() {
     });
     let plane = Plane::of(&[address]);
     let mut stream = plane.client().stream;
-    stream.write_all(format!("POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: {FLOOD}\r\n\r\n").as_bytes()).unwrap();
+    stream
+        .write_all(format!("POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: {FLOOD}\r\n\r\n").as_bytes())
+        .unwrap();
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
     thread::spawn(move || {
@@ -121,8 +123,7 @@ fn events_arrive_one_by_one() {
 #[test]
 fn a_body_over_the_limit_is_413() {
     let upstream = Upstream::ok();
-    let settings =
-        RouteSettings { request_body_limit: Some(10), ssl_redirect: false, ..RouteSettings::default() };
+    let settings = RouteSettings { request_body_limit: Some(10), ssl_redirect: false, ..RouteSettings::default() };
     let route = open_with("app.test", &[upstream.address], settings);
     let plane = Plane::start(snapshot_of(vec![route], &[]), Limits::default());
     let post = |fields: &str, body: &str| format!("POST / HTTP/1.1\r\nhost: app.test\r\n{fields}\r\n{body}");
@@ -153,8 +154,10 @@ fn requests_over_http2_are_the_same_requests() {
         Reply::Send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into())
     });
     let certificate = certificate(&["app.test"]);
-    let plane =
-        Plane::start(snapshot_of(vec![open("app.test", &[upstream.address])], &[Arc::clone(&certificate)]), Limits::default());
+    let plane = Plane::start(
+        snapshot_of(vec![open("app.test", &[upstream.address])], &[Arc::clone(&certificate)]),
+        Limits::default(),
+    );
     plane.block_on(async {
         let mut sender = h2(plane.https, "app.test").await;
         for number in 0..3 {

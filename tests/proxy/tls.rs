@@ -73,8 +73,7 @@ fn config(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&str],
 ) -> Arc<ClientConfig> {
-    let provider =
-        CryptoProvider { cipher_suites: suites.to_vec(), kx_groups: groups.to_vec(), ..default_provider() };
+    let provider = CryptoProvider { cipher_suites: suites.to_vec(), kx_groups: groups.to_vec(), ..default_provider() };
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()
@@ -147,7 +146,8 @@ fn suites_and_groups_follow_our_order() {
         let stream = connect(plane.https, "app.test", config(ALL_CIPHER_SUITES, &hybrid_first, &[&TLS13], &[])).await;
         let group = stream.unwrap().get_ref().1.negotiated_key_exchange_group().unwrap().name();
         assert_eq!(group, NamedGroup::X25519MLKEM768);
-        let p384 = connect(plane.https, "app.test", config(ALL_CIPHER_SUITES, &[kx_group::SECP384R1], &[&TLS13], &[])).await;
+        let p384 =
+            connect(plane.https, "app.test", config(ALL_CIPHER_SUITES, &[kx_group::SECP384R1], &[&TLS13], &[])).await;
         assert!(p384.is_err());
     });
 }
@@ -156,7 +156,8 @@ fn suites_and_groups_follow_our_order() {
 fn versions_and_protocols_are_agreed_on() {
     let plane = Plane::of(&[]);
     plane.block_on(async {
-        for (offered, agreed) in [(&["h2", "http/1.1"][..], Some("h2")), (&["http/1.1"], Some("http/1.1")), (&[], None)] {
+        for (offered, agreed) in [(&["h2", "http/1.1"][..], Some("h2")), (&["http/1.1"], Some("http/1.1")), (&[], None)]
+        {
             let stream = connect(plane.https, "app.test", ordinary(offered)).await.unwrap();
             let session = stream.get_ref().1;
             assert_eq!(session.alpn_protocol(), agreed.map(str::as_bytes), "{offered:?}");
@@ -170,9 +171,12 @@ fn versions_and_protocols_are_agreed_on() {
 fn certificates_go_by_name_and_change_without_a_restart() {
     let upstream = Upstream::ok();
     let routes = || vec![open("app.test", &[upstream.address])];
-    let (default, app, wild) = (certificate(&["default.test"]), certificate(&["app.test"]), certificate(&["*.wild.test"]));
-    let mut plane =
-        Plane::start(snapshot_of(routes(), &[Arc::clone(&default), Arc::clone(&app), Arc::clone(&wild)]), Limits::default());
+    let (default, app, wild) =
+        (certificate(&["default.test"]), certificate(&["app.test"]), certificate(&["*.wild.test"]));
+    let mut plane = Plane::start(
+        snapshot_of(routes(), &[Arc::clone(&default), Arc::clone(&app), Arc::clone(&wild)]),
+        Limits::default(),
+    );
     let address = plane.https;
     let mut open_before = plane.block_on(async {
         assert_eq!(shown(address, "app.test").await, leaf(&app));

@@ -77,7 +77,9 @@ fn an_upgrade_with_a_body_is_refused() {
 #[test]
 fn a_switch_to_something_else_is_502() {
     let upstream = Upstream::scripted(|_| {
-        Reply::SendThenEcho(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: tls/1.2\r\n\r\n".to_vec())
+        Reply::SendThenEcho(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: tls/1.2\r\n\r\n".to_vec(),
+        )
     });
     let plane = Plane::of(&[upstream.address]);
     assert_eq!(plane.client().ask(upgrade("")).status, 502);

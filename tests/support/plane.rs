@@ -89,9 +89,9 @@ pub fn certificate(names: &[&str]) -> Arc<Certificate> {
 
 /// A snapshot of routes and certificates, the first of which is the default.
 pub fn snapshot_of(routes: Vec<Route>, certificates: &[Arc<Certificate>]) -> Snapshot {
-    let entries = certificates.iter().flat_map(|certificate| {
-        certificate.names.iter().map(|name| (name.clone(), Arc::clone(certificate)))
-    });
+    let entries = certificates
+        .iter()
+        .flat_map(|certificate| certificate.names.iter().map(|name| (name.clone(), Arc::clone(certificate))));
     Snapshot {
         generation: 0,
         routes: RouteTable::new(routes.into_iter().map(Arc::new)),
@@ -124,8 +124,7 @@ impl Plane {
         );
         drop(entered);
         let loopback = Some("127.0.0.1:0".parse().unwrap());
-        let settings =
-            ListenerSettings { http: loopback, https: loopback, threads: 2, limits: Arc::clone(&limits) };
+        let settings = ListenerSettings { http: loopback, https: loopback, threads: 2, limits: Arc::clone(&limits) };
         let bound = listener::bind(&settings).unwrap();
         let (http, https) = (bound.http().unwrap(), bound.https().unwrap());
         let shared = Shared {

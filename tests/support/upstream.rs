@@ -154,7 +154,10 @@ impl Reader {
         let head = String::from_utf8_lossy(&self.take(end)).into_owned();
         let field = |name: &str| {
             let fields = head.lines().filter_map(|line| line.split_once(':'));
-            fields.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).next()
+            fields
+                .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim().to_owned())
+                .next()
         };
         let body = if field("transfer-encoding").is_some() {
             self.chunks()?
