@@ -1,0 +1,154 @@
+//! What is decided over a request and how the answer looks: denied, closed, misdirected, redirected.
+
+use crate::browser::NAVIGATION;
+use crate::house::House;
+
+#[test]
+fn the_denied_page_says_who_you_are_and_its_id_is_in_the_trail() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    let page = house.nothing_upstream(|| browser.navigate("app.test", "/finance/2026?q=secret"));
+    assert_eq!((page.status, page.value("content-type")), (403, "text/html; charset=utf-8"));
+    let id = page.value("x-request-id");
+    for part in ["alice@example.com", id, "/.portcullis/logout", "ask the people who run this site"] {
+        assert!(page.body.contains(part), "no `{part}` in {}", page.body);
+    }
+    let event = house.event(id);
+    let expected = [
+        ("kind", "AuthorizationDenied"),
+        ("reason", "no_rule_allows"),
+        ("method", "GET"),
+        ("host", "app.test"),
+        ("path", "/finance/2026"),
+        ("ingress", "test/app.test"),
+        ("peer", "127.0.0.1"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(event[name], value, "{name}");
+    }
+    assert_eq!(event["subject"]["sub"], "alice-1");
+    assert!(!event.to_string().contains("secret") && !event.to_string().contains("alice@"));
+}
+
+#[test]
+fn a_program_gets_the_denial_as_an_object() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    let answer = browser.get("app.test", "/finance", &[("accept", "application/json")]);
+    let object = answer.json();
+    assert_eq!((answer.status, object["error"].as_str()), (403, Some("no_rule_allows")));
+    assert_eq!(object["decision_id"], answer.value("x-request-id"));
+    assert_eq!(object["signed_in_as"], "alice@example.com");
+}
+
+#[test]
+fn an_anonymous_caller_is_asked_to_sign_in_before_being_denied() {
+    let house = House::new();
+    assert_eq!(house.browser().navigate("app.test", "/finance").status, 303);
+}
+
+#[test]
+fn a_closed_route_is_503_for_everyone() {
+    let house = House::new();
+    for mut browser in [house.browser(), house.signed_in()] {
+        let answer = house.nothing_upstream(|| browser.navigate("app.test", "/closed/x"));
+        assert_eq!(answer.status, 503);
+        assert!(!answer.body.contains("shop/missing"));
+        let event = house.event(answer.value("x-request-id"));
+        assert_eq!((event["kind"].as_str(), event["reason"].as_str()), (Some("AuthorizationDenied"), Some("route_closed")));
+    }
+}
+
+#[test]
+fn guarded_routes_and_own_pages_speak_https_alone() {
+    let house = House::new();
+    let browser = house.signed_in();
+    for (method, target) in [("GET", "/reports?month=5"), ("POST", "/finance"), ("GET", "/.portcullis/login?return=/")] {
+        let answer = house.nothing_upstream(|| browser.ask_plainly(method, "app.test", target));
+        assert_eq!(answer.status, 308);
+        assert_eq!(answer.value("location"), format!("{}{target}", house.origin("app.test")));
+        assert!(answer.values("strict-transport-security").is_empty());
+    }
+}
+
+#[test]
+fn an_open_route_is_open_over_both_and_sends_no_identity() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    assert_eq!(browser.ask_plainly("GET", "open.test", "/").status, 200);
+    let good = browser.session("app.test").unwrap();
+    browser.plant("open.test", crate::browser::SESSION, &good);
+    assert_eq!(browser.get("open.test", "/", &[("x-auth-request-user", "root"), ("x_auth_request_user", "root")]).status, 200);
+    let seen = house.upstream.seen().pop().unwrap();
+    assert!(!seen.head.to_lowercase().contains("auth") && seen.values("cookie").is_empty(), "{}", seen.head);
+}
+
+#[test]
+fn a_host_that_the_certificate_does_not_cover_is_misdirected() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    let answer = house.nothing_upstream(|| browser.ask_as("app.test", "GET", "stranger.test", "/", NAVIGATION));
+    assert_eq!((answer.status, house.event(answer.value("x-request-id"))["reason"].as_str()), (421, Some("misdirected")));
+    // One certificate for both: a browser may share the connection.
+    assert_eq!(browser.ask_as("other.test", "GET", "app.test", "/", NAVIGATION).status, 200);
+}
+
+#[test]
+fn unknown_hosts_and_ambiguous_paths_are_refused() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    let unknown = browser.ask_plainly("GET", "stranger.test", "/");
+    assert_eq!(unknown.status, 404);
+    let ambiguous = house.nothing_upstream(|| browser.get("app.test", "/x%2f..%2ffinance", &[]));
+    assert_eq!(ambiguous.status, 400);
+    let slipping = house.nothing_upstream(|| browser.get("app.test", "/finance%2fx", &[]));
+    assert_eq!(slipping.status, 400);
+    let malformed = house.nothing_upstream(|| browser.get("app.test", "/%zz", &[]));
+    let event = house.event(malformed.value("x-request-id"));
+    assert_eq!((malformed.status, event["kind"].as_str()), (400, Some("RequestRejected")));
+}
+
+#[test]
+fn guarded_hosts_tell_browsers_to_stay_with_https_on_every_answer() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    for target in ["/", "/finance", "/closed", "/.portcullis/", "/.portcullis/nothing", "/.portcullis/style.css"] {
+        let answer = browser.navigate("app.test", target);
+        assert_eq!(answer.value("strict-transport-security"), "max-age=31536000", "{target}");
+    }
+    let open = browser.get("open.test", "/", &[]);
+    assert!(open.values("strict-transport-security").is_empty());
+}
+
+#[test]
+fn where_nothing_can_be_recorded_nothing_is_done() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    let held: Vec<_> = std::iter::from_fn(|| house.audit.reserve(portcullis::audit::RequestId(7))).collect();
+    let before = house.upstream.bytes();
+    let answer = browser.navigate("app.test", "/");
+    assert_eq!((answer.status, answer.value("retry-after")), (503, "1"));
+    assert!(answer.body.contains("recorded"));
+    assert_eq!(house.upstream.bytes(), before);
+    drop(held);
+    let begun = std::time::Instant::now();
+    while browser.navigate("app.test", "/").status != 200 {
+        assert!(begun.elapsed().as_secs() < 10, "the ring is not free again");
+    }
+}
+
+#[test]
+fn answers_are_counted_by_reason() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    browser.navigate("app.test", "/finance");
+    let text = house.metrics.encode();
+    for line in [
+        r#"portcullis_requests_total{reason="no_rule_allows",code="403"} 1"#,
+        r#"portcullis_requests_total{reason="rule_allows",code="200"} 1"#,
+        r#"portcullis_requests_total{reason="sign_in_required",code="303"} 1"#,
+        r#"portcullis_sign_ins_total{name="success"} 1"#,
+    ] {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
+}

@@ -1,0 +1,262 @@
+//! A provider, an upstream, sessions in a store that can be switched off, and the listeners in front of them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis::audit::{Audit, RequestId};
+use portcullis::budget::Limits;
+use portcullis::clock::Clock;
+use portcullis::host::HostMatch;
+use portcullis::identity::GroupKey;
+use portcullis::metrics::Metrics;
+use portcullis::oidc::{Oidc, Provider};
+use portcullis::path::PathMatch;
+use portcullis::policy::{Description, Effect, Policy, PrincipalMatch, RequestMatch, Rule};
+use portcullis::proxy::listener::{self, ListenerSettings, Running};
+use portcullis::proxy::service::Shared;
+use portcullis::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings};
+use portcullis::seal::KeyRing;
+use portcullis::session::{
+    Changes, MemoryStore, RecordKey, Sessions, Store, StoreError, StoredRecord, Version,
+};
+use portcullis::snapshot::{self, Publisher};
+use portcullis::tls::Certificate;
+use tokio::runtime::Runtime;
+
+use crate::browser::Browser;
+use crate::plane::{Trail, certificate, open_with, snapshot_of};
+use crate::provider::TestProvider;
+use crate::upstream::Upstream;
+
+/// When every test begins.
+const START: &str = "2026-03-01T12:00:00Z";
+
+/// Everything at work.
+pub struct House {
+    pub https: SocketAddr,
+    pub http: SocketAddr,
+    pub upstream: Upstream,
+    pub provider: TestProvider,
+    pub clock: Clock,
+    pub trail: Trail,
+    pub audit: Audit,
+    pub metrics: Metrics,
+    pub store: Switch,
+    pub certificate: Arc<Certificate>,
+    _publisher: Publisher,
+    running: Option<Running>,
+    control: Runtime,
+}
+
+/// A store that can be switched off, and of which the process may not believe its cache.
+#[derive(Clone, Default)]
+pub struct Switch {
+    store: Arc<MemoryStore>,
+    off: Arc<AtomicBool>,
+    doubted: bool,
+}
+
+impl House {
+    /// A house whose store is always believed.
+    pub fn new() -> Self {
+        Self::build(Switch::default(), |_| {})
+    }
+
+    /// A house that asks its store at every request.
+    pub fn doubtful() -> Self {
+        Self::build(Switch { doubted: true, ..Switch::default() }, |_| {})
+    }
+
+    /// A house with other settings of its provider.
+    pub fn with_provider(turn: impl FnOnce(&mut Provider)) -> Self {
+        Self::build(Switch::default(), turn)
+    }
+
+    fn build(store: Switch, turn: impl FnOnce(&mut Provider)) -> Self {
+        let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let clock = Clock::manual(START.parse::<Timestamp>().unwrap());
+        let upstream = Upstream::ok();
+        let provider = control.block_on(TestProvider::start(clock.clone()));
+        let mut settings = provider.settings();
+        turn(&mut settings);
+        let certificate = certificate(&["app.test", "other.test", "open.test", "lost.test"]);
+        let (mut publisher, pending) = snapshot::channel();
+        let settings = Arc::new(settings);
+        let mut snapshot = snapshot_of(routes(upstream.address, &settings), &[Arc::clone(&certificate)]);
+        snapshot.providers = BTreeMap::from([(Arc::clone(&settings.name), settings)]);
+        publisher.publish(snapshot);
+        let loopback = Some("127.0.0.1:0".parse().unwrap());
+        let limits = Arc::new(Limits::default());
+        let listen = ListenerSettings { http: loopback, https: loopback, threads: 2, limits: Arc::clone(&limits) };
+        let bound = listener::bind(&listen).unwrap();
+        let (http, https) = (bound.http().unwrap(), bound.https().unwrap());
+        let trail = Trail::default();
+        let audit = Audit::with_sink(Box::new(trail.clone()), RequestId(1), clock.clone()).unwrap();
+        let (metrics, handle) = (Metrics::new(), control.handle().clone());
+        let sessions = {
+            let _entered = control.enter();
+            let store: Arc<dyn Store> = Arc::new(store.clone());
+            Sessions::new(KeyRing::generate(), store, clock.clone(), handle.clone(), Duration::from_secs(600))
+        };
+        let shared = Shared {
+            reader: control.block_on(pending.first()).unwrap(),
+            audit: audit.clone(),
+            sessions,
+            oidc: Oidc::new(clock.clone(), handle),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            limits,
+            public_https_port: https.port(),
+        };
+        let running = Some(bound.start(&shared).unwrap());
+        let _publisher = publisher;
+        Self { https, http, upstream, provider, clock, trail, audit, metrics, store, certificate, _publisher, running, control }
+    }
+
+    /// A browser without a cookie.
+    pub fn browser(&self) -> Browser {
+        Browser::new(self)
+    }
+
+    /// A browser that signed in on `app.test`.
+    pub fn signed_in(&self) -> Browser {
+        let mut browser = self.browser();
+        let landed = browser.sign_in(self, "app.test", "/");
+        assert_eq!(landed.status, 200);
+        browser
+    }
+
+    /// Turns the clock.
+    pub fn wait(&self, seconds: i64) {
+        self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    /// The origin of a host.
+    pub fn origin(&self, host: &str) -> String {
+        format!("https://{host}:{}", self.https.port())
+    }
+
+    /// The one audit event of a request, which is written by the time its answer has come, or soon after.
+    pub fn event(&self, id: &str) -> serde_json::Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let lines = self.trail.lines();
+            let mut events = lines.iter().filter(|line| line["id"] == id && line["kind"] != "Outcome");
+            if let Some(event) = events.next() {
+                assert!(events.next().is_none(), "more than one event for {id}");
+                return event.clone();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5), "no event for {id}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether `attempt` sends no byte upstream, while a control request by the same house arrives.
+    pub fn nothing_upstream<T>(&self, attempt: impl FnOnce() -> T) -> T {
+        let before = self.upstream.bytes();
+        let result = attempt();
+        assert_eq!(self.upstream.bytes(), before, "bytes went upstream");
+        let control = self.browser().get("open.test", "/control", &[]);
+        assert_eq!(control.status, 200);
+        assert!(self.upstream.bytes() > before);
+        result
+    }
+
+    /// Runs a future.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.control.block_on(future)
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.control.block_on(running.drain());
+        }
+    }
+}
+
+impl Switch {
+    /// Switches it off or on.
+    pub fn off(&self, off: bool) {
+        self.off.store(off, SeqCst);
+    }
+
+    fn unless_off<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
+        match self.off.load(SeqCst) {
+            false => answer,
+            true => Box::pin(async { Err(StoreError::Unreachable("switched off".into())) }),
+        }
+    }
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+impl Store for Switch {
+    fn read(&self, key: RecordKey) -> Answer<'_, Option<StoredRecord>> {
+        self.unless_off(self.store.read(key))
+    }
+
+    fn create(&self, key: RecordKey, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version> {
+        self.unless_off(self.store.create(key, sealed, expires))
+    }
+
+    fn replace(&self, key: RecordKey, version: Version, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version> {
+        self.unless_off(self.store.replace(key, version, sealed, expires))
+    }
+
+    fn remove(&self, key: RecordKey) -> Answer<'_, ()> {
+        self.unless_off(self.store.remove(key))
+    }
+
+    fn sweep(&self, now: Timestamp) -> Answer<'_, usize> {
+        self.unless_off(self.store.sweep(now))
+    }
+
+    /// Changes of which none ever comes: the cache stays in doubt.
+    fn changes(&self) -> Option<Changes> {
+        self.doubted.then(|| Box::pin(futures_util::stream::pending()) as Changes)
+    }
+}
+
+/// `app.test` for everyone who is signed in, `/finance` of it for a group, `/closed` for nobody; `other.test` the same for
+/// another host; `open.test` for everyone; `lost.test` without a provider.
+fn routes(upstream: SocketAddr, provider: &Arc<Provider>) -> Vec<Route> {
+    let guarded = |policy: Policy| Access::Guarded { policy: Arc::new(policy), provider: Some(Arc::clone(provider)) };
+    let route = |host: &str, path: &str, access: Access| {
+        let settings = RouteSettings {
+            identity_headers: Box::new([IdentityHeader::User, IdentityHeader::Email]),
+            allowed_origins: Box::new(["https://friend.test".into()]),
+            ssl_redirect: !access.is_open(),
+            hsts: (!access.is_open()).then(|| "max-age=31536000".into()),
+            ..RouteSettings::default()
+        };
+        let path = Some(PathMatch::prefix(path).unwrap());
+        Route { path, access, host: HostMatch::parse(host).unwrap(), ..open_with(host, &[upstream], settings) }
+    };
+    let nobody = Access::Guarded { policy: Arc::new(Policy::authenticated()), provider: None };
+    vec![
+        route("app.test", "/", guarded(Policy::authenticated())),
+        route("app.test", "/finance", guarded(finance())),
+        route("app.test", "/closed", Access::Closed(ClosedReason("the policy `shop/missing` does not exist".into()))),
+        route("other.test", "/", guarded(Policy::authenticated())),
+        route("open.test", "/", Access::open()),
+        route("lost.test", "/", nobody),
+    ]
+}
+
+fn finance() -> Policy {
+    let groups = Box::new([GroupKey::of("finance")]);
+    let rule = Rule {
+        name: "shop/backoffice:finance".into(),
+        effect: Effect::Allow,
+        request: RequestMatch::default(),
+        principal: PrincipalMatch::Described(Box::new(Description { groups, ..Description::default() })),
+    };
+    Policy { rules: Box::new([rule]) }
+}

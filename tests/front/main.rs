@@ -1,0 +1,20 @@
+//! The whole data plane as a browser meets it: real listeners, a real sign-in at a provider on loopback, an upstream that
+//! counts every byte.
+
+mod browser;
+mod cookies;
+mod decisions;
+mod house;
+mod own_pages;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/plane.rs"]
+mod plane;
+#[path = "../support/provider.rs"]
+mod provider;
+mod refresh;
+mod sign_in;
+mod sign_out;
+mod upgrades;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/upstream.rs"]
+mod upstream;

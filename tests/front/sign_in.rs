@@ -1,0 +1,344 @@
+//! Signing in: the way there and back, and every way in which it goes wrong.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::browser::{Answer, Browser, NAVIGATION, SESSION};
+use crate::house::House;
+use crate::provider::Canned;
+
+/// The event that a page's answer names.
+fn event_of(house: &House, answer: &Answer) -> serde_json::Value {
+    house.event(answer.value("x-request-id"))
+}
+
+/// A callback that must fail, with no session and nothing upstream.
+fn fails(house: &House, browser: &mut Browser, callback: &str, status: u16, reason: &str) {
+    let answer = house.nothing_upstream(|| browser.navigate("app.test", callback));
+    assert_eq!((answer.status, browser.session("app.test")), (status, None), "{}", answer.body);
+    assert!(answer.body.contains("Start again") && answer.body.contains("/.portcullis/login?return="), "{}", answer.body);
+    assert!(answer.body.contains(answer.value("x-request-id")));
+    let event = event_of(house, &answer);
+    assert_eq!((&event["kind"], &event["reason"]), (&json!("AuthenticationFailed"), &json!(reason)));
+}
+
+#[test]
+fn a_person_lands_on_the_deep_link_with_its_query() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let landed = browser.sign_in(&house, "app.test", "/reports/5?month=5&q=a%20b");
+    assert_eq!((landed.status, landed.body.as_str()), (200, "ok"));
+    let seen = house.upstream.seen();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].line(), "GET /reports/5?month=5&q=a%20b HTTP/1.1");
+    assert_eq!(seen[0].values("x-auth-request-user"), ["alice-1"]);
+    assert_eq!(seen[0].values("x-auth-request-email"), ["alice@example.com"]);
+}
+
+#[test]
+fn every_step_of_the_way_is_as_it_should_be() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let challenged = browser.navigate("app.test", "/reports?month=5");
+    assert_eq!((challenged.status, challenged.values("set-cookie").len()), (303, 0));
+    assert_eq!(challenged.value("location"), "/.portcullis/login?return=%2Freports%3Fmonth%3D5");
+    assert_eq!(event_of(&house, &challenged)["kind"], "AuthorizationChallenged");
+    let begun = browser.navigate("app.test", challenged.value("location"));
+    assert_eq!((begun.status, begun.value("referrer-policy"), begun.value("cache-control")), (303, "no-referrer", "no-store"));
+    assert!(begun.value("set-cookie").ends_with("; Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Lax"));
+    let query = house.provider.approve(begun.value("location"));
+    let finished = browser.navigate("app.test", &format!("/.portcullis/callback/corp?{query}"));
+    assert_eq!((finished.status, finished.value("referrer-policy")), (303, "no-referrer"));
+    assert_eq!(finished.value("location"), format!("{}/reports?month=5", house.origin("app.test")));
+    let [session, login] = finished.values("set-cookie")[..] else { panic!("{}", finished.head) };
+    assert!(session.starts_with("__Host-portcullis=") && login.contains("=; Path=/; Max-Age=0;"));
+    assert!(session.contains("; Path=/; Max-Age=43200; Secure; HttpOnly; SameSite=Lax"));
+    assert!(browser.logins("app.test").is_empty());
+    let event = event_of(&house, &finished);
+    assert_eq!((&event["kind"], &event["subject"]["sub"]), (&json!("AuthenticationSucceeded"), &json!("alice-1")));
+}
+
+#[test]
+fn the_session_cookie_is_short_and_never_goes_upstream() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    let cookie = format!("{SESSION}={}", browser.session("app.test").unwrap());
+    assert!(cookie.len() <= 100, "{}", cookie.len());
+    browser.plant("app.test", "theme", "dark");
+    assert_eq!(browser.navigate("app.test", "/").status, 200);
+    let seen = house.upstream.seen();
+    assert_eq!(seen.last().unwrap().values("cookie"), ["theme=dark"]);
+    assert!(seen.iter().all(|request| !request.head.contains("portcullis")));
+}
+
+#[test]
+fn whoever_does_not_navigate_gets_401_and_no_cookie() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let fetch: &[_] = &[("accept", "*/*"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")];
+    let old_script: &[_] = &[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")];
+    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+        ("GET", &[], "%2Fapi%3Fx%3D1"),
+        ("GET", fetch, "%2F"),
+        ("GET", old_script, "%2F"),
+        ("POST", NAVIGATION, "%2F"),
+        ("OPTIONS", fetch, "%2F"),
+    ];
+    for (method, fields, return_to) in cases {
+        let answer = house.nothing_upstream(|| browser.ask(method, "app.test", "/api?x=1", fields));
+        assert_eq!((answer.status, answer.values("set-cookie").len()), (401, 0), "{method} {fields:?}");
+        assert_eq!(answer.value("www-authenticate"), "Bearer realm=\"portcullis\"");
+        let expected = json!({
+            "error": "sign_in_required",
+            "login_url": format!("{}/.portcullis/login?return={return_to}", house.origin("app.test")),
+            "decision_id": answer.value("x-request-id"),
+        });
+        assert_eq!(answer.json(), expected);
+        let event = event_of(&house, &answer);
+        assert_eq!((&event["kind"], &event["reason"]), (&json!("AuthorizationChallenged"), &json!("sign_in_required")));
+    }
+}
+
+#[test]
+fn an_allowed_origin_may_read_the_401() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let friend = browser.get("app.test", "/", &[("origin", "https://friend.test"), ("sec-fetch-mode", "cors")]);
+    assert_eq!(friend.value("access-control-allow-origin"), "https://friend.test");
+    assert_eq!(friend.value("access-control-allow-credentials"), "true");
+    let stranger = browser.get("app.test", "/", &[("origin", "https://evil.test"), ("sec-fetch-mode", "cors")]);
+    assert_eq!((stranger.status, stranger.values("access-control-allow-origin").len()), (401, 0));
+}
+
+#[test]
+fn a_script_begins_no_sign_in() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let answer = browser.get("app.test", "/.portcullis/login?return=/", &[("sec-fetch-mode", "cors")]);
+    assert_eq!((answer.status, browser.jar.len()), (401, 0));
+}
+
+#[test]
+fn a_return_target_of_another_site_becomes_the_front_page() {
+    let house = House::new();
+    let targets = ["//evil.test/", "https://evil.test/", "/%5C%5Cevil.test", "%2F%2Fevil.test", "/a&return=/b", "/.portcullis/logout"];
+    for target in targets {
+        let mut browser = house.browser();
+        let begun = browser.navigate("app.test", &format!("/.portcullis/login?return={target}"));
+        let query = house.provider.approve(begun.value("location"));
+        let finished = browser.navigate("app.test", &format!("/.portcullis/callback/corp?{query}"));
+        let front_page = format!("{}/", house.origin("app.test"));
+        let location = finished.value("location");
+        assert!(location == front_page || location.starts_with(&format!("{front_page}%5C")), "{target}: {location}");
+    }
+}
+
+#[test]
+fn the_redirect_uri_is_of_the_public_authority_whatever_the_request_says() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let lies: &[_] = &[("x-forwarded-host", "evil.test"), ("x-forwarded-proto", "http"), ("forwarded", "host=evil.test")];
+    let fields = [NAVIGATION, lies].concat();
+    let begun = browser.get("app.test", "/.portcullis/login?return=/", &fields);
+    let url = url::Url::parse(begun.value("location")).unwrap();
+    let (_, redirect_uri) = url.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap();
+    assert_eq!(redirect_uri, format!("{}/.portcullis/callback/corp", house.origin("app.test")));
+}
+
+#[test]
+fn a_callback_without_a_state_is_refused() {
+    let house = House::new();
+    let mut browser = house.browser();
+    browser.until_callback(&house, "app.test", "/");
+    fails(&house, &mut browser, "/.portcullis/callback/corp?code=code-1", 400, "state_missing");
+}
+
+#[test]
+fn a_callback_with_a_wrong_state_is_refused() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "app.test", "/");
+    let wrong = callback.replace("state=", "state=x");
+    fails(&house, &mut browser, &wrong, 400, "state_foreign");
+}
+
+#[test]
+fn a_callback_of_another_browser_is_refused() {
+    let house = House::new();
+    let callback = house.browser().until_callback(&house, "app.test", "/");
+    let mut victim = house.browser();
+    fails(&house, &mut victim, &callback, 400, "state_foreign");
+    victim.until_callback(&house, "app.test", "/");
+    fails(&house, &mut victim, &callback, 400, "state_foreign");
+}
+
+#[test]
+fn a_state_is_good_once() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "app.test", "/");
+    let mut replay = browser.clone();
+    assert_eq!(browser.navigate("app.test", &callback).status, 303);
+    let calls = house.provider.calls("/token");
+    fails(&house, &mut replay, &callback, 400, "state_reused");
+    assert_eq!(house.provider.calls("/token"), calls);
+}
+
+#[test]
+fn a_replayed_code_is_refused() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "app.test", "/");
+    assert_eq!(browser.navigate("app.test", &callback).status, 303);
+    let code = callback.split_once("code=").unwrap().1.split('&').next().unwrap();
+    let mut other = house.browser();
+    let fresh = other.until_callback(&house, "app.test", "/");
+    let of_fresh = fresh.split_once("code=").unwrap().1.split('&').next().unwrap();
+    fails(&house, &mut other, &fresh.replace(of_fresh, code), 400, "code_refused");
+}
+
+#[test]
+fn a_login_cookie_of_another_host_is_no_attempt() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "other.test", "/");
+    for ((_, name), value) in browser.jar.clone() {
+        browser.plant("app.test", &name, &value);
+    }
+    fails(&house, &mut browser, &callback, 400, "state_foreign");
+}
+
+#[test]
+fn an_attempt_ends_after_ten_minutes() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "app.test", "/");
+    house.wait(601);
+    fails(&house, &mut browser, &callback, 400, "state_foreign");
+}
+
+#[test]
+fn parameters_that_come_twice_are_refused() {
+    let house = House::new();
+    for name in ["code", "state", "iss", "error"] {
+        let mut browser = house.browser();
+        let callback = browser.until_callback(&house, "app.test", "/");
+        let twice = format!("{callback}&{name}=x&{name}=x");
+        fails(&house, &mut browser, &twice, 400, "callback_malformed");
+    }
+}
+
+#[test]
+fn a_callback_for_an_unknown_provider_is_not_found() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "app.test", "/").replace("/corp?", "/other?");
+    assert_eq!(browser.navigate("app.test", &callback).status, 404);
+}
+
+#[test]
+fn a_person_who_declines_is_told_how_to_begin_again() {
+    let house = House::new();
+    house.provider.behave(|behaviour| {
+        behaviour.callback = Arc::new(|parameters| {
+            parameters.as_object_mut().unwrap().remove("code");
+            parameters["error"] = json!("access_denied");
+        });
+    });
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "app.test", "/reports?month=5");
+    let answer = browser.navigate("app.test", &callback);
+    assert_eq!((answer.status, event_of(&house, &answer)["reason"].as_str()), (403, Some("access_denied")));
+    assert!(answer.body.contains("/.portcullis/login?return=%2Freports%3Fmonth%3D5"), "{}", answer.body);
+    assert!(browser.jar.is_empty());
+}
+
+#[test]
+fn an_id_token_that_lies_begins_no_session() {
+    let house = House::new();
+    house.provider.behave(|behaviour| behaviour.claims = Arc::new(|claims| claims["nonce"] = json!("another")));
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "app.test", "/");
+    fails(&house, &mut browser, &callback, 403, "id_token_nonce");
+}
+
+#[test]
+fn a_provider_that_does_not_answer_is_503_with_a_way_to_begin_again() {
+    let house = House::new();
+    house.provider.behave(|behaviour| {
+        behaviour.canned.insert("/.well-known/openid-configuration", Canned::new(500, ""));
+    });
+    let mut browser = house.browser();
+    let challenged = browser.navigate("app.test", "/reports");
+    let answer = browser.navigate("app.test", challenged.value("location"));
+    assert_eq!((answer.status, answer.value("retry-after"), browser.jar.len()), (503, "5", 0));
+    assert!(answer.body.contains("/.portcullis/login?return=%2Freports"));
+}
+
+#[test]
+fn a_store_that_does_not_answer_begins_no_session() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let callback = browser.until_callback(&house, "app.test", "/");
+    house.store.off(true);
+    fails_with_store_off(&house, &mut browser, &callback);
+    house.store.off(false);
+    assert_eq!(house.browser().sign_in(&house, "app.test", "/").status, 200);
+}
+
+fn fails_with_store_off(house: &House, browser: &mut Browser, callback: &str) {
+    let answer = browser.navigate("app.test", callback);
+    assert_eq!((answer.status, browser.session("app.test")), (503, None), "{}", answer.body);
+    assert_eq!(event_of(house, &answer)["reason"], "store_unreachable");
+}
+
+#[test]
+fn five_attempts_at_once_and_the_oldest_goes() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let mut callbacks = Vec::new();
+    for page in 0..6 {
+        callbacks.push(browser.until_callback(&house, "app.test", &format!("/{page}")));
+        house.wait(1);
+        assert_eq!(browser.logins("app.test").len(), (page + 1).min(5));
+    }
+    fails(&house, &mut browser.clone(), &callbacks[0], 400, "state_foreign");
+    for callback in &callbacks[1..] {
+        assert_eq!(browser.navigate("app.test", callback).status, 303);
+    }
+}
+
+#[test]
+fn login_cookies_stay_below_the_limit_of_our_own() {
+    let house = House::new();
+    let mut browser = house.browser();
+    let long = format!("/{}", "x".repeat(1000));
+    for _ in 0..8 {
+        browser.until_callback(&house, "app.test", &long);
+        house.wait(1);
+    }
+    assert_eq!(browser.sign_in(&house, "app.test", &long).status, 200);
+}
+
+#[test]
+fn a_new_sign_in_gets_a_new_handle_and_ends_the_old_session() {
+    let house = House::new();
+    let mut browser = house.browser();
+    assert_eq!(browser.sign_in(&house, "app.test", "/").status, 200);
+    let mut old = browser.clone();
+    let begun = browser.navigate("app.test", "/.portcullis/login?return=/");
+    let query = house.provider.approve(begun.value("location"));
+    assert_eq!(browser.navigate("app.test", &format!("/.portcullis/callback/corp?{query}")).status, 303);
+    assert_ne!(browser.session("app.test"), old.session("app.test"));
+    assert_eq!(browser.navigate("app.test", "/").status, 200);
+    assert_eq!(old.get("app.test", "/", &[]).status, 401);
+}
+
+#[test]
+fn a_route_without_a_provider_is_503() {
+    let house = House::new();
+    let answer = house.nothing_upstream(|| house.browser().navigate("lost.test", "/"));
+    assert_eq!(answer.status, 503);
+    assert_eq!(event_of(&house, &answer)["reason"], "no_provider");
+}
