@@ -11,6 +11,8 @@ pub use table::{Found, NotFound, RouteTable};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use crate::host::HostMatch;
 use crate::path::PathMatch;
 
@@ -51,7 +53,7 @@ pub struct RouteSettings {
     /// The largest request body, in bytes.
     pub request_body_limit: Option<u64>,
     /// `Strict-Transport-Security`, `None` where it is off.
-    pub hsts: Option<Arc<str>>,
+    pub hsts: Option<HeaderValue>,
     /// How long a session that begins on this route lives.
     pub session: SessionLimits,
 }

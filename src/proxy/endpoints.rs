@@ -219,8 +219,8 @@ impl<'a> Asked<'a> {
 }
 
 /// `Strict-Transport-Security` of a host, as a guarded route of it has it.
-pub fn hsts<'s>(snapshot: &'s Snapshot, host: &Host) -> Option<&'s str> {
-    sign_in_route(snapshot, host, &ReturnPath::front_page())?.0.settings.hsts.as_deref()
+pub fn hsts<'s>(snapshot: &'s Snapshot, host: &Host) -> Option<&'s HeaderValue> {
+    sign_in_route(snapshot, host, &ReturnPath::front_page())?.0.settings.hsts.as_ref()
 }
 
 fn sign_in_route<'s>(

@@ -130,7 +130,7 @@ impl Service {
         let route = found.route;
         trail.ingress = Some(&route.ingress);
         if conn.scheme() == Scheme::Https {
-            trail.hsts = route.settings.hsts.as_deref();
+            trail.hsts = route.settings.hsts.as_ref();
         } else if needs_https(route) {
             let answer = asked.to_https();
             return Ok(trail.answer(answer));
@@ -190,6 +190,7 @@ impl Service {
         let exchange = Exchange { generation, conn, route, caller: known, upstreams };
         match forward(permit, request, body, exchange).await {
             Ok(mut response) => {
+                trail.add_hsts(&mut response);
                 if let Caller::Person(Person { renewal: Some(cookie), .. }) = &caller {
                     renew(&mut response, cookie);
                 }

@@ -30,7 +30,7 @@ pub struct Trail<'s> {
     /// The route's `namespace/ingress`, where one was found.
     pub ingress: Option<&'s str>,
     /// `Strict-Transport-Security` of the host, over HTTPS.
-    pub hsts: Option<&'s str>,
+    pub hsts: Option<&'s HeaderValue>,
     /// Why it is answered as it is, by stable name.
     pub reason: &'static str,
     peer: IpAddr,
@@ -105,9 +105,14 @@ impl<'s> Trail<'s> {
         let headers = response.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(X_REQUEST_ID, id);
-        if let Some(hsts) = self.hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok()) {
-            headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
-        }
+        self.add_hsts(&mut response);
         own(response, outcome)
+    }
+
+    /// Every answer of a guarded host has it, in place of what the upstream says.
+    pub fn add_hsts<B>(&self, response: &mut Response<B>) {
+        if let Some(hsts) = self.hsts {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
     }
 }

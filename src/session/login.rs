@@ -15,6 +15,10 @@ use super::cookie::{COOKIE_NAME, pairs, set_cookie};
 /// How many login attempts a browser may have open at once.
 pub const MAX_LOGINS: usize = 5;
 
+/// Bytes of the attempts that stay beside a new one. Sealed and with it that is about 5 KiB, of the 8 KiB that all cookies
+/// of a request may have.
+const MAX_KEPT_BYTES: usize = 2048;
+
 const LASTS: Duration = Duration::from_secs(600);
 const SECONDS: usize = 8;
 
@@ -54,7 +58,7 @@ pub fn open_login_cookies<'a>(
 }
 
 /// The `Set-Cookie` values that make room for one more login attempt: they take away what no longer opens, and the
-/// oldest beyond [`MAX_LOGINS`].
+/// oldest beyond [`MAX_LOGINS`], or beyond what fits into a request.
 pub fn crowded_out_logins<'a>(
     ring: &KeyRing,
     host: &Host,
@@ -62,7 +66,12 @@ pub fn crowded_out_logins<'a>(
     now: Timestamp,
 ) -> Vec<String> {
     let open = open_login_cookies(ring, host, lines.clone(), now);
-    let kept = &open[(open.len() + 1).saturating_sub(MAX_LOGINS)..];
+    let mut bytes = 0;
+    let fits = |login: &&OpenLogin| {
+        bytes += login.attempt.expose().len();
+        bytes <= MAX_KEPT_BYTES
+    };
+    let kept: Vec<_> = open.iter().rev().take(MAX_LOGINS - 1).take_while(fits).collect();
     let crowded = login_pairs(lines).filter(|(id, _)| kept.iter().all(|login| login.id != *id));
     crowded.map(|(id, _)| clear_login_cookie(id)).collect()
 }

@@ -36,7 +36,13 @@ fn forged_cookies_are_worth_nothing() {
 fn names_that_only_look_like_ours_are_not_seen() {
     let house = House::new();
     let good = house.signed_in().session("app.test").unwrap();
-    for name in ["__host-portcullis", "\"__Host-portcullis\"", "__Host-portcullis ", "$Version=1; portcullis", "__Host-portcullisx"] {
+    for name in [
+        "__host-portcullis",
+        "\"__Host-portcullis\"",
+        "__Host-portcullis ",
+        "$Version=1; portcullis",
+        "__Host-portcullisx",
+    ] {
         let mut browser = house.browser();
         browser.plant("app.test", name, &good);
         refused(&house, &mut browser, "sign_in_required");

@@ -55,7 +55,10 @@ fn a_closed_route_is_503_for_everyone() {
         assert_eq!(answer.status, 503);
         assert!(!answer.body.contains("shop/missing"));
         let event = house.event(answer.value("x-request-id"));
-        assert_eq!((event["kind"].as_str(), event["reason"].as_str()), (Some("AuthorizationDenied"), Some("route_closed")));
+        assert_eq!(
+            (event["kind"].as_str(), event["reason"].as_str()),
+            (Some("AuthorizationDenied"), Some("route_closed"))
+        );
     }
 }
 
@@ -63,7 +66,8 @@ fn a_closed_route_is_503_for_everyone() {
 fn guarded_routes_and_own_pages_speak_https_alone() {
     let house = House::new();
     let browser = house.signed_in();
-    for (method, target) in [("GET", "/reports?month=5"), ("POST", "/finance"), ("GET", "/.portcullis/login?return=/")] {
+    for (method, target) in [("GET", "/reports?month=5"), ("POST", "/finance"), ("GET", "/.portcullis/login?return=/")]
+    {
         let answer = house.nothing_upstream(|| browser.ask_plainly(method, "app.test", target));
         assert_eq!(answer.status, 308);
         assert_eq!(answer.value("location"), format!("{}{target}", house.origin("app.test")));
@@ -78,7 +82,10 @@ fn an_open_route_is_open_over_both_and_sends_no_identity() {
     assert_eq!(browser.ask_plainly("GET", "open.test", "/").status, 200);
     let good = browser.session("app.test").unwrap();
     browser.plant("open.test", crate::browser::SESSION, &good);
-    assert_eq!(browser.get("open.test", "/", &[("x-auth-request-user", "root"), ("x_auth_request_user", "root")]).status, 200);
+    assert_eq!(
+        browser.get("open.test", "/", &[("x-auth-request-user", "root"), ("x_auth_request_user", "root")]).status,
+        200
+    );
     let seen = house.upstream.seen().pop().unwrap();
     assert!(!seen.head.to_lowercase().contains("auth") && seen.values("cookie").is_empty(), "{}", seen.head);
 }
@@ -88,7 +95,10 @@ fn a_host_that_the_certificate_does_not_cover_is_misdirected() {
     let house = House::new();
     let mut browser = house.signed_in();
     let answer = house.nothing_upstream(|| browser.ask_as("app.test", "GET", "stranger.test", "/", NAVIGATION));
-    assert_eq!((answer.status, house.event(answer.value("x-request-id"))["reason"].as_str()), (421, Some("misdirected")));
+    assert_eq!(
+        (answer.status, house.event(answer.value("x-request-id"))["reason"].as_str()),
+        (421, Some("misdirected"))
+    );
     // One certificate for both: a browser may share the connection.
     assert_eq!(browser.ask_as("other.test", "GET", "app.test", "/", NAVIGATION).status, 200);
 }

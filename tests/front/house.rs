@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
+use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use portcullis::audit::{Audit, RequestId};
 use portcullis::budget::Limits;
@@ -21,9 +22,7 @@ use portcullis::proxy::listener::{self, ListenerSettings, Running};
 use portcullis::proxy::service::Shared;
 use portcullis::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings};
 use portcullis::seal::KeyRing;
-use portcullis::session::{
-    Changes, MemoryStore, RecordKey, Sessions, Store, StoreError, StoredRecord, Version,
-};
+use portcullis::session::{Changes, MemoryStore, RecordKey, Sessions, Store, StoreError, StoredRecord, Version};
 use portcullis::snapshot::{self, Publisher};
 use portcullis::tls::Certificate;
 use tokio::runtime::Runtime;
@@ -115,7 +114,21 @@ impl House {
         };
         let running = Some(bound.start(&shared).unwrap());
         let _publisher = publisher;
-        Self { https, http, upstream, provider, clock, trail, audit, metrics, store, certificate, _publisher, running, control }
+        Self {
+            https,
+            http,
+            upstream,
+            provider,
+            clock,
+            trail,
+            audit,
+            metrics,
+            store,
+            certificate,
+            _publisher,
+            running,
+            control,
+        }
     }
 
     /// A browser without a cookie.
@@ -165,11 +178,6 @@ impl House {
         assert_eq!(control.status, 200);
         assert!(self.upstream.bytes() > before);
         result
-    }
-
-    /// Runs a future.
-    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.control.block_on(future)
     }
 }
 
@@ -233,7 +241,7 @@ fn routes(upstream: SocketAddr, provider: &Arc<Provider>) -> Vec<Route> {
             identity_headers: Box::new([IdentityHeader::User, IdentityHeader::Email]),
             allowed_origins: Box::new(["https://friend.test".into()]),
             ssl_redirect: !access.is_open(),
-            hsts: (!access.is_open()).then(|| "max-age=31536000".into()),
+            hsts: (!access.is_open()).then(|| HeaderValue::from_static("max-age=31536000")),
             ..RouteSettings::default()
         };
         let path = Some(PathMatch::prefix(path).unwrap());

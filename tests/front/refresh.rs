@@ -51,7 +51,10 @@ fn a_provider_that_ends_the_session_ends_it() {
         behaviour.canned.insert("/token", Canned::new(400, r#"{"error":"invalid_grant"}"#));
     });
     let answer = house.nothing_upstream(|| browser.get("app.test", "/", &[]));
-    assert_eq!((answer.status, house.event(answer.value("x-request-id"))["reason"].as_str()), (401, Some("session_ended")));
+    assert_eq!(
+        (answer.status, house.event(answer.value("x-request-id"))["reason"].as_str()),
+        (401, Some("session_ended"))
+    );
 }
 
 #[test]

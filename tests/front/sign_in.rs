@@ -17,7 +17,11 @@ fn event_of(house: &House, answer: &Answer) -> serde_json::Value {
 fn fails(house: &House, browser: &mut Browser, callback: &str, status: u16, reason: &str) {
     let answer = house.nothing_upstream(|| browser.navigate("app.test", callback));
     assert_eq!((answer.status, browser.session("app.test")), (status, None), "{}", answer.body);
-    assert!(answer.body.contains("Start again") && answer.body.contains("/.portcullis/login?return="), "{}", answer.body);
+    assert!(
+        answer.body.contains("Start again") && answer.body.contains("/.portcullis/login?return="),
+        "{}",
+        answer.body
+    );
     assert!(answer.body.contains(answer.value("x-request-id")));
     let event = event_of(house, &answer);
     assert_eq!((&event["kind"], &event["reason"]), (&json!("AuthenticationFailed"), &json!(reason)));
@@ -45,7 +49,10 @@ fn every_step_of_the_way_is_as_it_should_be() {
     assert_eq!(challenged.value("location"), "/.portcullis/login?return=%2Freports%3Fmonth%3D5");
     assert_eq!(event_of(&house, &challenged)["kind"], "AuthorizationChallenged");
     let begun = browser.navigate("app.test", challenged.value("location"));
-    assert_eq!((begun.status, begun.value("referrer-policy"), begun.value("cache-control")), (303, "no-referrer", "no-store"));
+    assert_eq!(
+        (begun.status, begun.value("referrer-policy"), begun.value("cache-control")),
+        (303, "no-referrer", "no-store")
+    );
     assert!(begun.value("set-cookie").ends_with("; Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Lax"));
     let query = house.provider.approve(begun.value("location"));
     let finished = browser.navigate("app.test", &format!("/.portcullis/callback/corp?{query}"));
@@ -69,7 +76,7 @@ fn the_session_cookie_is_short_and_never_goes_upstream() {
     assert_eq!(browser.navigate("app.test", "/").status, 200);
     let seen = house.upstream.seen();
     assert_eq!(seen.last().unwrap().values("cookie"), ["theme=dark"]);
-    assert!(seen.iter().all(|request| !request.head.contains("portcullis")));
+    assert!(seen.iter().all(|request| !request.head.contains("__Host-")));
 }
 
 #[test]
@@ -122,7 +129,14 @@ fn a_script_begins_no_sign_in() {
 #[test]
 fn a_return_target_of_another_site_becomes_the_front_page() {
     let house = House::new();
-    let targets = ["//evil.test/", "https://evil.test/", "/%5C%5Cevil.test", "%2F%2Fevil.test", "/a&return=/b", "/.portcullis/logout"];
+    let targets = [
+        "//evil.test/",
+        "https://evil.test/",
+        "/%5C%5Cevil.test",
+        "%2F%2Fevil.test",
+        "/a&return=/b",
+        "/.portcullis/logout",
+    ];
     for target in targets {
         let mut browser = house.browser();
         let begun = browser.navigate("app.test", &format!("/.portcullis/login?return={target}"));
@@ -138,7 +152,8 @@ fn a_return_target_of_another_site_becomes_the_front_page() {
 fn the_redirect_uri_is_of_the_public_authority_whatever_the_request_says() {
     let house = House::new();
     let mut browser = house.browser();
-    let lies: &[_] = &[("x-forwarded-host", "evil.test"), ("x-forwarded-proto", "http"), ("forwarded", "host=evil.test")];
+    let lies: &[_] =
+        &[("x-forwarded-host", "evil.test"), ("x-forwarded-proto", "http"), ("forwarded", "host=evil.test")];
     let fields = [NAVIGATION, lies].concat();
     let begun = browser.get("app.test", "/.portcullis/login?return=/", &fields);
     let url = url::Url::parse(begun.value("location")).unwrap();

@@ -16,7 +16,10 @@ fn signing_out_ends_the_session_also_for_a_kept_cookie() {
     let mut browser = house.signed_in();
     let mut thief = browser.clone();
     let answer = browser.ask("POST", "app.test", LOGOUT, OWN);
-    assert_eq!((answer.status, answer.value("set-cookie")), (303, "__Host-portcullis=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"));
+    assert_eq!(
+        (answer.status, answer.value("set-cookie")),
+        (303, "__Host-portcullis=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
+    );
     assert_eq!(browser.session("app.test"), None);
     let event = house.event(answer.value("x-request-id"));
     assert_eq!((event["kind"].as_str(), event["subject"]["sub"].as_str()), (Some("SessionRevoked"), Some("alice-1")));

@@ -207,7 +207,7 @@ fn settings(it: &Ours<'_>, access: &Access, defaults: &Defaults) -> RouteSetting
         request_timeout: annotations.request_timeout,
         idle_timeout: annotations.idle_timeout,
         request_body_limit: annotations.request_body_limit,
-        hsts: (!defaults.dev && !access.is_open()).then(|| Arc::clone(&class.hsts)),
+        hsts: (!defaults.dev && !access.is_open()).then(|| class.hsts.clone()),
         session: class.session,
     }
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::fields::{Fields, Pointer};
 use crate::api::{AccessSpec, HostsSpec, HstsSpec, PortcullisSpec, SessionSpec, TlsSpec};
 use crate::host::HostMatch;
@@ -25,7 +27,7 @@ pub(super) struct Settings {
     /// How long sessions live.
     pub session: SessionLimits,
     /// The `Strict-Transport-Security` of guarded hosts.
-    pub hsts: Arc<str>,
+    pub hsts: HeaderValue,
 }
 
 /// Patterns with the namespaces that alone may serve what they cover.
@@ -54,7 +56,7 @@ impl Default for Settings {
             shared_hosts: false,
             claims: Claims::new(),
             session: SessionLimits::default(),
-            hsts: format!("max-age={}", YEAR.as_secs()).into(),
+            hsts: HeaderValue::from_static("max-age=31536000"),
         }
     }
 }
@@ -150,7 +152,7 @@ fn pattern(text: &str) -> Result<HostMatch, String> {
 }
 
 /// RFC 6797 section 6.1.
-fn read_hsts(at: &Pointer, spec: &HstsSpec, fields: &mut Fields<'_>) -> Arc<str> {
+fn read_hsts(at: &Pointer, spec: &HstsSpec, fields: &mut Fields<'_>) -> HeaderValue {
     let HstsSpec { max_age, include_sub_domains, preload, unknown } = spec;
     fields.unknown(at, unknown);
     let max_age = fields.duration(at.to("maxAge"), max_age, YEAR);
@@ -161,5 +163,5 @@ fn read_hsts(at: &Pointer, spec: &HstsSpec, fields: &mut Fields<'_>) -> Arc<str>
     if preload.unwrap_or_default() {
         value.push_str("; preload");
     }
-    value.into()
+    HeaderValue::from_str(&value).expect("a number and fixed words")
 }
