@@ -61,8 +61,8 @@ impl RouteTable {
         table
     }
 
-    /// The route of a request: exact host, then wildcard, then any; no fall-through to another host bucket but to its
-    /// default backend.
+    /// The route of a request: exact host, then wildcard, then any. There is no fall-through from a host that is served,
+    /// not even to the default backend of every host, which may be another namespace's.
     pub fn find(&self, host: &Host, path: &RequestPath) -> Result<Found<'_>, NotFound> {
         let bucket = self.bucket(host);
         let found = bucket.find(path.as_str());
@@ -71,13 +71,12 @@ impl RouteTable {
         {
             return Err(NotFound::Ambiguous);
         }
-        found.or(self.any.default.as_ref()).map(|route| Found { route }).ok_or(NotFound::Nothing)
+        found.map(|route| Found { route }).ok_or(NotFound::Nothing)
     }
 
     /// Whether any route of the host (by any bucket that would serve it) is guarded or closed, so that the host is HTTPS.
     pub fn guards(&self, host: &Host) -> bool {
-        let bucket = self.bucket(host);
-        bucket.guarded || bucket.default.is_none() && self.any.default.as_ref().is_some_and(|route| is_guarded(route))
+        self.bucket(host).guarded
     }
 
     /// All routes that can be found, in order of precedence.

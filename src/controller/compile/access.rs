@@ -57,7 +57,7 @@ pub(super) fn of(it: &Ours<'_>, context: Context<'_>, notes: &mut Notes) -> Acce
 
 fn decided(it: &Ours<'_>, context: Context<'_>, notes: &mut Notes) -> Result<Access, Defect> {
     if let Some(ClosedReason(reason)) = &it.class.closed {
-        let remedy = "correct the parameters of the IngressClass";
+        let remedy = "correct the Portcullis, or the parameters of the IngressClass";
         return Err(Defect::new(class_field(), "ParametersInvalid", reason.to_string(), remedy));
     }
     let rules = rules(it, context)?;

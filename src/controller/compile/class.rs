@@ -197,7 +197,8 @@ fn read(class: &IngressClass, portcullises: &BTreeMap<Arc<str>, Portcullis>, not
             Class { settings: found.settings.clone(), closed: found.broken.then(reason), is_default }
         }
         Err((field, message, remedy)) => {
-            notes.error(Pointer::spec().to("parameters").to(field), "ParametersInvalid", &*message, remedy);
+            let closed = format!("{message}, so all routes of the class are closed");
+            notes.error(Pointer::spec().to("parameters").to(field), "ParametersInvalid", closed, remedy);
             Class { closed: Some(ClosedReason(message.into())), is_default, ..Class::bare() }
         }
     }
@@ -211,16 +212,15 @@ fn resolve<'p>(
     let IngressClassParametersReference { api_group, kind, name, scope, .. } = parameters;
     let group = api_group.as_deref().unwrap_or_default();
     if group != "portcullis.dev" || kind != "Portcullis" {
-        let message =
-            format!("the parameters are a `{kind}` of group `{group}`, so all routes of the class are closed");
+        let message = format!("the parameters are a `{kind}` of group `{group}`");
         return Err(("kind", message, "name a `Portcullis` of group `portcullis.dev`".to_owned()));
     }
     if scope.as_deref().is_some_and(|scope| scope != "Cluster") {
-        let message = "a Portcullis has no namespace, so all routes of the class are closed";
+        let message = "a Portcullis has no namespace";
         return Err(("scope", message.to_owned(), "write `Cluster`".to_owned()));
     }
     portcullises.get(name.as_str()).ok_or_else(|| {
-        let message = format!("there is no Portcullis `{name}`, so all routes of the class are closed");
+        let message = format!("there is no Portcullis `{name}`");
         ("name", message, format!("create the Portcullis `{name}`, or name one that exists"))
     })
 }

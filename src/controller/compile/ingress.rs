@@ -15,7 +15,7 @@ use crate::api::annotations::IdentityHeaderWord;
 use crate::controller::report::{Kind, Notes, Report};
 use crate::controller::world::{ObjectName, World};
 use crate::host::HostMatch;
-use crate::path::{BadPath, PathMatch};
+use crate::path::PathMatch;
 use crate::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings};
 
 /// The routes so far.
@@ -24,9 +24,12 @@ pub(super) struct Routes<'c> {
     defaults: &'c Defaults,
     hosts: &'c Hosts,
     access: Context<'c>,
-    taken: BTreeMap<(HostMatch, Option<PathMatch>), ObjectName>,
+    taken: BTreeMap<Place, ObjectName>,
     routes: Vec<Arc<Route>>,
 }
+
+/// Where a route is; no path for a default backend.
+type Place = (HostMatch, Option<PathMatch>);
 
 /// An Ingress on its way to routes.
 struct Draft<'i> {
@@ -96,6 +99,11 @@ impl<'c> Routes<'c> {
             return;
         }
         draft.hosts.insert(host.clone());
+        let has_default = draft.it.ingress.spec.as_ref().is_some_and(|spec| spec.default_backend.is_some());
+        if !has_default && rule.http.as_ref().is_none_or(|http| http.paths.is_empty()) {
+            let message = "the rule has no paths and the Ingress no default backend, so nothing is served";
+            draft.notes.error(at.clone(), "NothingServed", message, "add a path or a default backend");
+        }
         for (index, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
             self.add_path(&at.to("http").to("paths").to(index), &host, path, draft);
         }
@@ -113,55 +121,64 @@ impl<'c> Routes<'c> {
                 return;
             }
         };
-        match parsed {
-            Ok(parsed) => self.push(&at.to("backend"), (host, Some(parsed)), &path.backend, draft),
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
             Err(error) => {
-                let (message, remedy) = path_text(text, error);
+                let message = format!("the path `{}` cannot be served: {error}", text.escape_debug());
+                let remedy = "write a plain path, without empty or dot segments, encoded delimiters, `;` and query";
                 draft.notes.error(at.to("path"), "PathInvalid", message, remedy);
+                return;
+            }
+        };
+        let place = (host.clone(), Some(parsed));
+        match self.taken.get(&place).cloned() {
+            None => self.push(&at.to("backend"), place, &path.backend, draft),
+            Some(winner) if winner == *draft.it.name => {
+                let message =
+                    format!("the path `{text}` of the host `{host}` is there twice, and the first one counts");
+                draft.notes.error(at.to("path"), "Conflict", message, "remove one of them");
+            }
+            Some(winner) => {
+                let message =
+                    format!("the path `{text}` of the host `{host}` is served by the older Ingress `{winner}`");
+                draft.notes.error(at.to("path"), "Conflict", message, format!("remove it here or from `{winner}`"));
             }
         }
     }
 
-    /// A default backend answers for the hosts on which this Ingress is the oldest, and where no host is known.
+    /// A default backend answers for the hosts on which this Ingress is the oldest, and where no host is known. Losing the
+    /// latter is a defect only of an Ingress that has nothing else.
     fn add_default(&mut self, at: &Pointer, default: &IngressBackend, draft: &mut Draft<'_>) {
         let oldest = |host: &&HostMatch| **host != HostMatch::Any && self.hosts.is_oldest(host, draft.it.name);
         let hosts: Vec<_> = draft.hosts.iter().filter(oldest).cloned().collect();
-        for host in &hosts {
+        for host in hosts {
             self.push(at, (host, None), default, draft);
         }
-        match self.hosts.allow(&HostMatch::Any, &draft.it.name.namespace, &draft.it.class) {
-            Ok(()) => self.push(at, (&HostMatch::Any, None), default, draft),
-            Err(refusal) => {
-                let (message, remedy) = refusal_text(&HostMatch::Any, &refusal);
-                let message = format!("{message}, so the default backend does not answer there");
-                draft.notes.error(at.clone(), "Conflict", message, remedy);
+        let place = (HostMatch::Any, None);
+        let refused = self.hosts.allow(&place.0, &draft.it.name.namespace, &draft.it.class);
+        let (message, remedy) = match (refused, self.taken.get(&place).cloned()) {
+            (Ok(()), None) => return self.push(at, place, default, draft),
+            (Ok(()), Some(winner)) => {
+                let message = format!("unknown hosts are answered by the older Ingress `{winner}`");
+                (message, format!("remove the default backend here or from `{winner}`"))
             }
+            (Err(refusal), _) => refusal_text(&HostMatch::Any, &refusal),
+        };
+        if draft.hosts.is_empty() {
+            draft.notes.error(at.clone(), "Conflict", format!("{message}, so this one is not served"), remedy);
         }
     }
 
-    fn push(
-        &mut self,
-        at: &Pointer,
-        place: (&HostMatch, Option<PathMatch>),
-        to: &IngressBackend,
-        draft: &mut Draft<'_>,
-    ) {
-        let (host, path) = place;
-        let place = (host.clone(), path.clone());
-        if let Some(winner) = self.taken.get(&place) {
-            let what = path.map_or_else(|| "the default backend".to_owned(), |path| format!("the path `{path}`"));
-            let message = format!("{what} of the host `{host}` is served by the older Ingress `{winner}`");
-            draft.notes.error(at.clone(), "Conflict", message, format!("remove it here or from `{winner}`"));
-            return;
-        }
+    fn push(&mut self, at: &Pointer, place: Place, to: &IngressBackend, draft: &mut Draft<'_>) {
         let it = draft.it;
-        let access = path_access(at, path.as_ref(), draft);
-        let backend =
-            backend(self.world, &it.name.namespace, (at, to), it.annotations.backend_protocol, &mut draft.notes);
-        let (ingress, settings) = (Arc::clone(&draft.name), Arc::clone(&draft.settings));
-        self.routes.push(Arc::new(Route { ingress, host: host.clone(), path, access, backend, settings }));
-        self.taken.insert(place, it.name.clone());
+        self.taken.insert(place.clone(), it.name.clone());
+        let (host, path) = place;
         draft.served.insert(host.clone());
+        let access = path_access(at, path.as_ref(), draft);
+        let protocol = it.annotations.backend_protocol;
+        let backend = backend(self.world, &it.name.namespace, (at, to), protocol, &mut draft.notes);
+        let (ingress, settings) = (Arc::clone(&draft.name), Arc::clone(&draft.settings));
+        self.routes.push(Arc::new(Route { ingress, host, path, access, backend, settings }));
     }
 }
 
@@ -170,8 +187,10 @@ impl<'c> Routes<'c> {
 fn path_access(at: &Pointer, path: Option<&PathMatch>, draft: &mut Draft<'_>) -> Access {
     let labels = draft.it.ingress.metadata.labels.as_ref();
     let is_solver = labels.and_then(|labels| labels.get(SOLVER_LABEL)).is_some_and(|label| label == "true");
-    let is_below = |path: &PathMatch, place: &str| path.to_string().starts_with(place);
-    if is_solver || path.is_some_and(|path| is_below(path, SOLVER_PATH)) {
+    let below = |place: &str| {
+        path.is_some_and(|(PathMatch::Exact(path) | PathMatch::Prefix(path))| path.as_str().starts_with(place))
+    };
+    if is_solver || below(SOLVER_PATH) {
         let message = "answers to HTTP-01 challenges are not supported yet, so the path is closed";
         draft.notes.error(
             at.clone(),
@@ -181,7 +200,7 @@ fn path_access(at: &Pointer, path: Option<&PathMatch>, draft: &mut Draft<'_>) ->
         );
         return Access::Closed(ClosedReason("HTTP-01 challenges are not supported".into()));
     }
-    if path.is_some_and(|path| RESERVED.iter().any(|place| is_below(path, place))) {
+    if RESERVED.into_iter().any(below) {
         let message = "requests below this path are answered by Portcullis itself and never get here";
         draft.notes.warning(at.clone(), "PathReserved", message, "use another path");
     }
@@ -224,9 +243,4 @@ pub(super) fn refusal_text(host: &HostMatch, refusal: &Refusal) -> (String, Stri
             (message, "use another host, or give the host to this namespace with a claim in the Portcullis".to_owned())
         }
     }
-}
-
-fn path_text(path: &str, error: BadPath) -> (String, &'static str) {
-    let message = format!("the path `{}` cannot be served: {error}", path.escape_debug());
-    (message, "write a plain path, without empty or dot segments, `%`-encoded delimiters, `;` and query")
 }
