@@ -17,6 +17,7 @@ mod refuse;
 pub mod rejection;
 pub mod return_path;
 pub mod service;
+mod streams;
 pub mod tls;
 mod trail;
 pub mod tunnel;

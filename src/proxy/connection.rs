@@ -7,25 +7,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Limits;
 use crate::metrics::Metrics;
 
+use super::body::ProxyBody;
 use super::conn::{Conn, Transport};
 use super::headers::Pseudonym;
 use super::pulse::{Pulse, Tracked, Verdict, Watched};
 use super::service;
+use super::streams::Streams;
 use super::tls::{Handshake, Tls};
 
 /// Bytes that hyper buffers of a head or of a response, a connection.
@@ -79,43 +80,54 @@ impl Thread {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pulse = Pulse::new(true);
+        let (pulse, conn) = (Pulse::new(true), Rc::new(conn));
         let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
-        let service = self.service(conn, &pulse);
+        let service = self.service(&conn, &pulse, None);
         let connection = http1_builder(&self.limits).serve_connection(io, service).with_upgrades();
-        self.watch(connection, &pulse).await;
+        if let Err(error) = self.watch(connection, &pulse, None).await
+            && error.is_parse()
+        {
+            self.service.unparsed(&conn, &error);
+        }
     }
 
     async fn serve_http2<S>(self: Rc<Self>, stream: S, conn: Conn)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pulse = Pulse::new(false);
+        let (pulse, streams) = (Pulse::new(false), Streams::default());
         let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
-        let service = self.service(conn, &pulse);
-        let connection = http2_builder(&self.limits).serve_connection(io, service);
-        self.watch(connection, &pulse).await;
+        let service = self.service(&Rc::new(conn), &pulse, Some(streams.clone()));
+        let connection = http2_builder(&self.limits, streams.clone()).serve_connection(io, service);
+        // What ends an HTTP/2 connection was told to the client by GOAWAY.
+        drop(self.watch(connection, &pulse, Some(&streams)).await);
     }
 
     /// What hyper calls for each request.
     fn service(
         &self,
-        conn: Conn,
+        conn: &Rc<Conn>,
         pulse: &Arc<Pulse>,
+        streams: Option<Streams>,
     ) -> impl Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible, Future: 'static> + use<>
     {
-        let service = Rc::clone(&self.service);
-        let conn = Rc::new(conn);
-        let pulse = Arc::clone(pulse);
+        let (service, conn, pulse) = (Rc::clone(&self.service), Rc::clone(conn), Arc::clone(pulse));
         service_fn(move |request: Request<Incoming>| {
             let active = pulse.begin();
+            let progress = streams.as_ref().map(Streams::announce);
             let answer = Rc::clone(&service).handle(request, Rc::clone(&conn));
-            async move { Ok(answer.await.map(|body| Tracked { body, _active: active })) }
+            async move {
+                let mut response = answer.await;
+                if progress.is_none() && ends_connection(&response) {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(response.map(|body| Tracked::new(body, active, progress)))
+            }
         })
     }
 
     /// Runs a connection under its deadlines, until it ends or we stop.
-    async fn watch(&self, connection: impl Connection, pulse: &Pulse) {
+    async fn watch(&self, connection: impl Connection, pulse: &Pulse, streams: Option<&Streams>) -> hyper::Result<()> {
         let mut connection = pin!(connection);
         let mut alarm = pin!(sleep_until(Instant::now()));
         let mut stop = pin!(self.stop.cancelled());
@@ -123,25 +135,42 @@ impl Thread {
         loop {
             tokio::select! {
                 biased;
-                // Why it ended concerns the client alone.
-                _ = connection.as_mut() => return,
+                end = connection.as_mut() => return end,
                 () = &mut stop, if stage == Stage::Open => {
                     stage = Stage::Stopping;
                     let late = if pulse.served() { Duration::ZERO } else { LATE };
                     alarm.as_mut().reset(Instant::now() + late);
                 }
-                () = &mut alarm => match (stage, pulse.check(&self.limits)) {
-                    (_, Verdict::Stuck) | (Stage::Leaving, Verdict::Idle) => return,
-                    (Stage::Stopping, _) | (_, Verdict::Idle) => {
-                        stage = Stage::Leaving;
-                        connection.as_mut().say_goodbye();
-                        alarm.as_mut().reset(Instant::now() + GOODBYE);
+                () = &mut alarm => {
+                    if let Some(streams) = streams {
+                        streams.reset_stalled(self.limits.body_idle);
                     }
-                    (Stage::Open | Stage::Leaving, Verdict::AliveUntil(at)) => alarm.as_mut().reset(at),
+                    match (stage, pulse.check(&self.limits)) {
+                        (_, Verdict::Stuck) | (Stage::Leaving, Verdict::Idle) => return Ok(()),
+                        (Stage::Stopping, _) | (_, Verdict::Idle) => {
+                            stage = Stage::Leaving;
+                            connection.as_mut().say_goodbye();
+                            alarm.as_mut().reset(Instant::now() + GOODBYE);
+                        }
+                        (Stage::Open | Stage::Leaving, Verdict::AliveUntil(at)) => alarm.as_mut().reset(at),
+                    }
                 }
             }
         }
     }
+}
+
+/// Whether an answer of ours ends its connection: what is wrong with the request may be wrong with what follows it.
+fn ends_connection(response: &Response<ProxyBody>) -> bool {
+    const DOUBTFUL: [StatusCode; 6] = [
+        StatusCode::BAD_REQUEST,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::EXPECTATION_FAILED,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        StatusCode::NOT_IMPLEMENTED,
+    ];
+    matches!(response.body(), ProxyBody::Own(_)) && DOUBTFUL.contains(&response.status())
 }
 
 /// Where a connection is in its life.
@@ -167,8 +196,8 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
 }
 
 /// HTTP/2 as we speak it. Every limit is set here and nowhere else.
-fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local);
+fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams)
@@ -179,16 +208,6 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
         .max_local_error_reset_streams(OWN_RESETS)
         .max_send_buf_size(BUFFER);
     builder
-}
-
-/// Runs the streams of a connection on its own thread.
-#[derive(Clone)]
-struct Local;
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
-    fn execute(&self, stream: F) {
-        spawn_local(stream);
-    }
 }
 
 /// A connection of either version that can be asked to go.
@@ -207,7 +226,7 @@ where
     }
 }
 
-impl<I, S> Connection for http2::Connection<I, S, Local>
+impl<I, S> Connection for http2::Connection<I, S, Streams>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible>,

@@ -22,7 +22,7 @@ use crate::route::Route;
 use super::admit::CanonicalRequest;
 use super::attempt::{Answer, Sending, UpstreamError};
 use super::body::{self, ProxyBody, Stream};
-use super::conn::Conn;
+use super::conn::{Conn, Scheme};
 use super::headers::{self, Answered};
 use super::tunnel::{Tunnel, WebSocket};
 use super::upstream::Upstreams;
@@ -111,7 +111,9 @@ async fn stream(
     let (parts, body) = response.into_parts();
     let status = parts.status;
     let trailers = request.version() == Version::HTTP_2 || headers::accepts_trailers(request.fields());
-    let answered = Answered { method: request.method(), status, exact: body.size_hint().exact(), trailers };
+    let exact = body.size_hint().exact();
+    let hsts = exchange.route.settings.hsts.as_deref().filter(|_| exchange.conn.scheme() == Scheme::Https);
+    let answered = Answered { method: request.method(), status, exact, trailers, hsts };
     let Some(head) = headers::inbound(&parts.headers, &answered) else {
         return Err(Failed { error: UpstreamError::Ambiguous(lease.address()), outcome });
     };

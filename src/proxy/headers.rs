@@ -6,8 +6,8 @@
 use std::hash::{BuildHasher, RandomState};
 
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use memchr::memmem;
@@ -126,6 +126,8 @@ pub(super) struct Answered<'a> {
     pub exact: Option<u64>,
     /// Whether trailers go on to the client.
     pub trailers: bool,
+    /// `Strict-Transport-Security` in place of the upstream's.
+    pub hsts: Option<&'a str>,
 }
 
 /// The head that goes to the client, of an upstream's; `None` where its framing can be read in two ways.
@@ -141,6 +143,9 @@ pub(super) fn inbound(upstream: &HeaderMap, answered: &Answered<'_>) -> Option<H
     }
     if let Some(length) = answered.length(upstream) {
         head.insert(CONTENT_LENGTH, length);
+    }
+    if let Some(hsts) = answered.hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok()) {
+        head.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     Some(head)
 }

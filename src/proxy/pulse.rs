@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use crate::budget::Limits;
 
 use super::body::{BodyError, ProxyBody};
+use super::streams::Progress;
 
 /// What a connection does at the moment. Times are milliseconds since its start, plus one; zero is "not now".
 pub(super) struct Pulse {
@@ -127,10 +129,20 @@ impl Drop for Active {
     }
 }
 
-/// A response body that keeps its request's place.
+/// A response body that keeps its request's place and, on HTTP/2, tells of its stream's progress.
 pub(super) struct Tracked {
-    pub body: ProxyBody,
-    pub _active: Active,
+    body: ProxyBody,
+    progress: Option<Rc<Progress>>,
+    _active: Active,
+}
+
+impl Tracked {
+    pub(super) fn new(body: ProxyBody, active: Active, progress: Option<Rc<Progress>>) -> Self {
+        if let Some(progress) = &progress {
+            progress.offers();
+        }
+        Self { body, progress, _active: active }
+    }
 }
 
 impl Body for Tracked {
@@ -138,7 +150,11 @@ impl Body for Tracked {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(progress) = &self.progress {
+            if frame.is_pending() { progress.waits() } else { progress.offers() }
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use rand::rngs::StdRng;
 use rand::{Rng, make_rng};
 
-use crate::audit::{Audit, RequestId, Slot};
+use crate::audit::{Audit, Event, Kind, RequestId, Slot};
 use crate::budget::Limits;
 use crate::clock::Clock;
 use crate::host::Host;
@@ -105,6 +105,28 @@ impl Service {
         let took = Duration::from_nanos(clock.monotonic_ns().saturating_sub(begun));
         metrics.request(trail.reason, response.status().as_u16(), took);
         response
+    }
+
+    /// Records a head that was no HTTP, at most one a connection: hyper has answered it and closes.
+    pub(super) fn unparsed(&self, conn: &Conn, error: &hyper::Error) {
+        let id = self.new_id();
+        let Some(slot) = self.shared.audit.reserve(id) else { return };
+        let refusal = if error.is_parse_too_large() { Refusal::HeadTooLarge } else { Refusal::BadRequest };
+        let status = refusal.status().as_u16();
+        let event = Event {
+            kind: Kind::RequestRejected,
+            reason: refusal.reason(),
+            rule: None,
+            subject: None,
+            method: "",
+            host: "",
+            path: "",
+            ingress: None,
+            peer: Some(conn.peer.ip()),
+            generation: self.shared.reader.generation(),
+        };
+        slot.decided(event).note(|outcome| outcome.status = status);
+        self.shared.metrics.request(refusal.reason(), status, Duration::ZERO);
     }
 
     /// The way of a request, in order.

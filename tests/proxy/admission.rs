@@ -28,7 +28,7 @@ fn run(rows: &[(&str, &str, Then)]) {
         let status = answer.map(|answer| answer.status);
         let new = upstream.seen().split_off(before);
         let right = match then {
-            Refused(expected) => status == Some(*expected) && upstream.bytes() == bytes,
+            Refused(expected) => status == Some(*expected) && client.is_closed() && upstream.bytes() == bytes,
             Closed => status.is_none() && upstream.bytes() == bytes,
             Clean(line, body) => {
                 let [seen] = new.as_slice() else {
@@ -221,6 +221,18 @@ fn too_large_heads_are_refused() {
         ),
         ("two authorizations", &with("authorization: a\r\n".repeat(2)), Refused(400)),
     ]);
+}
+
+#[test]
+fn what_is_no_http_leaves_one_event() {
+    let plane = Plane::of(&[]);
+    let mut client = plane.client();
+    assert_eq!(client.ask("\u{16}\u{3}\u{1}\r\n\r\n").status, 400);
+    assert!(client.is_closed());
+    let events = plane.trail.until(2);
+    let (decision, outcome) = (&events[0], &events[1]);
+    assert_eq!((&decision["kind"], &decision["reason"]), (&"RequestRejected".into(), &"bad_request".into()));
+    assert_eq!(outcome["status"], 400);
 }
 
 #[test]

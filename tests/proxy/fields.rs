@@ -1,6 +1,12 @@
 //! Header fields in both directions: what a peer may not say, what we say, what passes.
 
-use crate::plane::Plane;
+use http::Request;
+use http_body_util::Full;
+use portcullis::budget::Limits;
+use portcullis::route::RouteSettings;
+
+use crate::plane::{Plane, certificate, open_with, snapshot_of};
+use crate::tls::h2;
 use crate::upstream::{Reply, Seen, Upstream};
 
 fn ask(plane: &Plane, fields: &str) -> u16 {
@@ -138,6 +144,24 @@ fn an_upstream_cannot_speak_for_us() {
     for name in ["alt-svc", "x-portcullis-user", "x-auth-request-user", "proxy-authenticate", "x-hop", "keep-alive"] {
         assert_eq!(answer.values(name), Vec::<&str>::new(), "{name}");
     }
+}
+
+#[test]
+fn strict_transport_security_is_ours_over_tls() {
+    let upstream = Upstream::scripted(|_| {
+        Reply::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nstrict-transport-security: max-age=1\r\n\r\n".to_vec())
+    });
+    let settings =
+        RouteSettings { hsts: Some("max-age=31536000".into()), ssl_redirect: false, ..RouteSettings::default() };
+    let route = open_with("app.test", &[upstream.address], settings);
+    let plane = Plane::start(snapshot_of(vec![route], &[certificate(&["app.test"])]), Limits::default());
+    plane.block_on(async {
+        let mut sender = h2(plane.https, "app.test").await;
+        let request = Request::get("https://app.test/").body(Full::default()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let values: Vec<_> = response.headers().get_all("strict-transport-security").iter().collect();
+        assert_eq!(values, ["max-age=31536000"]);
+    });
 }
 
 #[test]

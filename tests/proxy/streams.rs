@@ -14,7 +14,7 @@ use portcullis::budget::Limits;
 use portcullis::route::RouteSettings;
 
 use crate::plane::{Plane, certificate, open, open_with, snapshot_of};
-use crate::tls::h2;
+use crate::tls::{h2, h2_with_window};
 use crate::upstream::{Reply, Upstream};
 
 /// More than every buffer between the two ends holds: sockets, TLS, HTTP.
@@ -181,6 +181,24 @@ fn requests_over_http2_are_the_same_requests() {
     assert_eq!(seen[0].values("cookie"), ["a=b; c=d"]);
     assert_eq!(seen[0].values("content-length"), ["6"]);
     assert_eq!(seen[0].values("x-forwarded-proto"), ["https"]);
+}
+
+#[test]
+fn an_http2_stream_that_takes_nothing_is_reset_alone() {
+    let upstream = Upstream::ok();
+    let limits = Limits { body_idle: Duration::from_millis(300), ..Limits::default() };
+    let route = open("app.test", &[upstream.address]);
+    let plane = Plane::start(snapshot_of(vec![route], &[certificate(&["app.test"])]), limits);
+    plane.block_on(async {
+        let mut sender = h2_with_window(plane.https, "app.test", 0).await;
+        let get = || Request::get("https://app.test/").body(Full::<Bytes>::default()).unwrap();
+        let stalled = sender.send_request(get()).await.unwrap();
+        assert_eq!(stalled.status(), 200);
+        // The client of this test grants no window at all, so the body cannot come.
+        assert!(stalled.into_body().collect().await.is_err());
+        let head = Request::head("https://app.test/").body(Full::default()).unwrap();
+        assert_eq!(sender.send_request(head).await.unwrap().status(), 200);
+    });
 }
 
 #[test]

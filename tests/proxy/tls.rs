@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis::budget::Limits;
 use portcullis::tls::Certificate;
@@ -95,9 +95,16 @@ async fn connect(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> 
 
 /// An HTTP/2 connection.
 pub async fn h2(address: SocketAddr, name: &str) -> SendRequest<Full<Bytes>> {
+    h2_with_window(address, name, 64 * 1024).await
+}
+
+/// An HTTP/2 connection whose streams begin with this window.
+pub async fn h2_with_window(address: SocketAddr, name: &str, window: u32) -> SendRequest<Full<Bytes>> {
     let stream = connect(address, name, ordinary(&["h2"])).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(window);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }

@@ -52,6 +52,17 @@ impl Write for Trail {
 }
 
 impl Trail {
+    /// The first lines, as many as are waited for.
+    pub fn until(&self, count: usize) -> Vec<serde_json::Value> {
+        loop {
+            let lines = self.lines();
+            if lines.len() >= count {
+                return lines;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The lines so far.
     pub fn lines(&self) -> Vec<serde_json::Value> {
         let bytes = self.0.lock().unwrap().clone();
