@@ -16,7 +16,7 @@ mod service;
 mod store;
 mod ticket;
 
-pub use cookie::{COOKIE_NAME, clear_session_cookie, session_cookie, upstream_cookies};
+pub use cookie::{COOKIE_NAME, clear_session_cookie, is_our_cookie, session_cookie, upstream_cookies};
 pub use headers::IdentityHeaders;
 pub use login::{MAX_LOGINS, OpenLogin, clear_login_cookie, crowded_out_logins, login_cookie, open_login_cookies};
 pub use memory::MemoryStore;

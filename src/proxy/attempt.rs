@@ -184,7 +184,7 @@ impl<'a> Sending<'a> {
             port: self.request.port(),
             framing: self.framing,
             websocket: self.websocket,
-            identity: caller.map(|caller| (caller.principal, &*settings.identity_headers)),
+            identity: caller.map(|caller| (&caller.session.headers, &*settings.identity_headers)),
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.request.method().clone();

@@ -34,9 +34,14 @@ pub struct Person {
 impl Caller {
     /// Who it is, where known.
     pub fn principal(&self) -> Option<&Principal> {
+        self.session().map(|session| &session.of.principal)
+    }
+
+    /// The session, where there is one.
+    pub fn session(&self) -> Option<&Session> {
         match self {
             Self::Nobody(_) => None,
-            Self::Person(person) => Some(&person.session.of.principal),
+            Self::Person(person) => Some(&person.session),
         }
     }
 }

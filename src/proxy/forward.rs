@@ -15,9 +15,9 @@ use hyper::upgrade::OnUpgrade;
 use tokio::task::spawn_local;
 
 use crate::audit::{self, Event, Kind, Outcome, Slot};
-use crate::identity::Principal;
 use crate::policy::Permit;
 use crate::route::Route;
+use crate::session::Session;
 
 use super::admit::CanonicalRequest;
 use super::attempt::{Answer, Sending, UpstreamError};
@@ -43,8 +43,8 @@ pub struct Exchange<'a> {
 
 /// Who asks.
 pub struct Caller<'a> {
-    /// The principal: the identity headers that the route asks for are made from it.
-    pub principal: &'a Principal,
+    /// The session: the identity headers that the route asks for are rendered in it.
+    pub session: &'a Session,
     /// Makes a future that ends with the session (expiry, sign-out); asked for by a tunnel only.
     pub session_end: &'a dyn Fn() -> SessionEnd,
 }
@@ -76,7 +76,7 @@ pub async fn forward(
         kind: Kind::AuthorizationAllowed,
         reason: verdict.reason.as_str(),
         rule: verdict.rule.as_deref(),
-        subject: exchange.caller.as_ref().map(|caller| &caller.principal.identity),
+        subject: exchange.caller.as_ref().map(|caller| &caller.session.of.principal.identity),
         method: request.method().as_str(),
         host: request.host().as_str(),
         path: request.target().path().as_str(),
@@ -137,7 +137,7 @@ fn open_tunnel(
     let (Some(client), Some(upstream)) = (asked, granted) else {
         return Err(Failed { error: UpstreamError::Unasked(address), outcome });
     };
-    let principal = exchange.caller.as_ref().map(|caller| &caller.principal.identity);
+    let principal = exchange.caller.as_ref().map(|caller| &caller.session.of.principal.identity);
     let Some(place) = exchange.upstreams.tunnel_place(principal, exchange.conn.peer.ip()) else {
         return Err(Failed { error: UpstreamError::TooManyTunnels, outcome });
     };

@@ -3,20 +3,20 @@
 //! Outbound heads start empty. End-to-end fields are admitted one by one; framing, hop-by-hop, forwarding and identity
 //! fields are ours alone, whatever the peer wrote and however it spelt it.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 
+use bytes::Bytes;
 use http::header::{
     ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use memchr::memmem;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::audit::RequestId;
-use crate::identity::Principal;
 use crate::route::IdentityHeader;
-use crate::session::COOKIE_NAME;
+use crate::session::{COOKIE_NAME, IdentityHeaders, is_our_cookie, upstream_cookies};
 
 use super::conn::{Conn, Scheme};
 
@@ -29,12 +29,6 @@ const AUTH_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 const AUTH_EMAIL: HeaderName = HeaderName::from_static("x-auth-request-email");
 const AUTH_GROUPS: HeaderName = HeaderName::from_static("x-auth-request-groups");
 const AUTH_USERNAME: HeaderName = HeaderName::from_static("x-auth-request-preferred-username");
-
-/// Characters of an identity value that are percent-encoded: what a field value must not hold, and the percent sign.
-const IDENTITY: &AsciiSet = &CONTROLS.add(b'%');
-
-/// The same for one group of a list.
-const GROUP: &AsciiSet = &IDENTITY.add(b',');
 
 /// How this process signs `Via` (RFC 9110 section 7.6.3): a pseudonym that no other process has.
 #[derive(Clone, Debug)]
@@ -49,7 +43,7 @@ pub(super) struct Outbound<'a> {
     pub framing: Framing,
     pub websocket: bool,
     /// Who asks, and which of it the upstream is told.
-    pub identity: Option<(&'a Principal, &'a [IdentityHeader])>,
+    pub identity: Option<(&'a IdentityHeaders, &'a [IdentityHeader])>,
 }
 
 /// How a body is delimited towards the upstream.
@@ -102,8 +96,8 @@ pub(super) fn outbound(client: &HeaderMap, ours: &Outbound<'_>) -> HeaderMap {
         head.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     add_forwarding(&mut head, ours);
-    if let Some((principal, wanted)) = ours.identity {
-        add_identity(&mut head, principal, wanted);
+    if let Some((rendered, wanted)) = ours.identity {
+        add_identity(&mut head, rendered, wanted);
     }
     head
 }
@@ -322,52 +316,25 @@ fn add_forwarding(head: &mut HeaderMap, ours: &Outbound<'_>) {
 }
 
 /// Who asks, as the route wants to be told. A field is there with a value of ours or not at all.
-fn add_identity(head: &mut HeaderMap, principal: &Principal, wanted: &[IdentityHeader]) {
+fn add_identity(head: &mut HeaderMap, rendered: &IdentityHeaders, wanted: &[IdentityHeader]) {
     for header in wanted {
-        let (name, text) = match header {
-            IdentityHeader::User => (AUTH_USER, Some(encode(&principal.identity.subject.0))),
-            IdentityHeader::Email => (AUTH_EMAIL, principal.email.as_ref().map(|email| encode(email.as_str()))),
-            IdentityHeader::Groups => (AUTH_GROUPS, groups(principal)),
-            IdentityHeader::PreferredUsername => (AUTH_USERNAME, principal.preferred_username.as_deref().map(encode)),
+        let (name, value) = match header {
+            IdentityHeader::User => (AUTH_USER, &rendered.user),
+            IdentityHeader::Email => (AUTH_EMAIL, &rendered.email),
+            IdentityHeader::Groups => (AUTH_GROUPS, &rendered.groups),
+            IdentityHeader::PreferredUsername => (AUTH_USERNAME, &rendered.preferred_username),
         };
-        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
-            head.insert(name, value);
+        if let Some(value) = value {
+            head.insert(name, value.clone());
         }
     }
 }
 
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, IDENTITY).to_string()
-}
-
-fn groups(principal: &Principal) -> Option<String> {
-    let names = principal.groups.names();
-    let encoded: Vec<_> = names.iter().map(|name| utf8_percent_encode(name, GROUP).to_string()).collect();
-    (!encoded.is_empty()).then(|| encoded.join(","))
-}
-
-/// The client's cookies without ours, as one field (RFC 9113 section 8.2.3).
+/// The client's cookies without ours.
 fn foreign_cookies(client: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = client.get_all(COOKIE).iter();
-    let first = values.next()?;
-    if values.next().is_none() && memmem::find(first.as_bytes(), COOKIE_NAME.as_bytes()).is_none() {
-        return Some(first.clone());
+    let lines = client.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    match upstream_cookies(lines)? {
+        Cow::Borrowed(_) => client.get(COOKIE).cloned(),
+        Cow::Owned(line) => HeaderValue::from_maybe_shared(Bytes::from(line)).ok(),
     }
-    let mut joined: Vec<u8> = Vec::new();
-    for pair in client.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';')) {
-        let pair = pair.trim_ascii();
-        if !pair.is_empty() && !is_our_cookie(pair) {
-            if !joined.is_empty() {
-                joined.extend_from_slice(b"; ");
-            }
-            joined.extend_from_slice(pair);
-        }
-    }
-    if joined.is_empty() { None } else { HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok() }
-}
-
-/// Whether a cookie (`name=…`) has a name of ours.
-fn is_our_cookie(pair: &[u8]) -> bool {
-    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-    name.len() >= COOKIE_NAME.len() && name[..COOKIE_NAME.len()].eq_ignore_ascii_case(COOKIE_NAME.as_bytes())
 }

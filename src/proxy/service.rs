@@ -207,7 +207,7 @@ impl Service {
         let request = trail.request.take().expect("admitted before, forwarded once");
         trail.reason = permit.verdict().reason.as_str();
         let session_end = || self.session_end(&caller);
-        let known = caller.principal().map(|principal| forward::Caller { principal, session_end: &session_end });
+        let known = caller.session().map(|session| forward::Caller { session, session_end: &session_end });
         let (generation, upstreams) = (trail.generation, &self.upstreams);
         let exchange = Exchange { generation, conn, route, caller: known, upstreams };
         match forward(permit, request, body, exchange).await {

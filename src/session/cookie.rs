@@ -2,6 +2,7 @@
 //! between the browser and us.
 
 use std::borrow::Cow;
+use std::iter;
 use std::time::Duration;
 
 use crate::host::Host;
@@ -24,13 +25,12 @@ pub fn clear_session_cookie() -> String {
 
 /// What the upstream gets of a request's `Cookie` fields: one line (RFC 9113 section 8.2.3) without ours, `None` where
 /// nothing is left. Borrowed where the one line that came holds nothing of ours.
-pub fn upstream_cookies<'a>(lines: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Cow<'a, [u8]>> {
-    let mut all = lines.clone();
-    let first = all.next()?;
-    if all.next().is_none() && !pairs(first).any(is_ours) {
+pub fn upstream_cookies<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>> {
+    let (first, second) = (lines.next()?, lines.next());
+    if second.is_none() && !pairs(first).any(is_our_cookie) {
         return Some(Cow::Borrowed(first));
     }
-    let mut kept = lines.flat_map(pairs).filter(|pair| !is_ours(pair));
+    let mut kept = iter::once(first).chain(second).chain(lines).flat_map(pairs).filter(|pair| !is_our_cookie(pair));
     let mut line = kept.next()?.to_vec();
     for pair in kept {
         line.extend_from_slice(b"; ");
@@ -52,9 +52,9 @@ pub(super) fn set_cookie(name: &str, value: &str, lasts: Duration) -> String {
     format!("{name}={value}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Lax", lasts.as_secs())
 }
 
-/// Whether any server could read one of our names in the pair: blanks, quotes, other text around it, a nameless pair
-/// and upper case are all taken for it.
-fn is_ours(pair: &[u8]) -> bool {
+/// Whether any server could read one of our names in a `name=value` pair: blanks, quotes, other text around it, a
+/// nameless pair and upper case are all taken for it.
+pub fn is_our_cookie(pair: &[u8]) -> bool {
     let pair = trim(pair, |byte| matches!(byte, b'=' | b' ' | b'\t'));
     let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
     name.windows(COOKIE_NAME.len()).any(|part| part.eq_ignore_ascii_case(COOKIE_NAME.as_bytes()))
