@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use insta::assert_snapshot;
 use portcullis::controller::compile::{Defaults, compile};
 use portcullis::controller::world::ObjectName;
@@ -145,7 +146,7 @@ fn annotations_and_class_make_the_settings() {
         request_timeout: Some(Duration::from_secs(2)),
         idle_timeout: Some(Duration::from_secs(3)),
         request_body_limit: Some(4096),
-        hsts: Some("max-age=31536000; includeSubDomains".into()),
+        hsts: Some(HeaderValue::from_static("max-age=31536000; includeSubDomains")),
         session,
     };
     assert_eq!(*route(&compiled, "shop/web", "exact:/healthz").settings, expected);
