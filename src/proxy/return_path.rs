@@ -171,4 +171,18 @@ mod tests {
         }
         assert!(count >= 200);
     }
+
+    proptest::proptest! {
+        /// As a browser reads the redirect that [`ReturnPath`] ends in, whatever was asked for.
+        #[test]
+        fn every_target_leads_to_the_same_host(raw in r"[/\\%0-9a-fA-F.:;@?#&= \t\n\r\PC]{0,24}|\PC*") {
+            let target = parsed(&raw);
+            for base in ["https://app.test", "https://app.test:8443"] {
+                let landed = url::Url::parse(&format!("{base}{target}")).unwrap();
+                proptest::prop_assert_eq!((landed.scheme(), landed.host_str()), ("https", Some("app.test")));
+                let relative = url::Url::parse(base).unwrap().join(&target).unwrap();
+                proptest::prop_assert_eq!(relative.host_str(), Some("app.test"));
+            }
+        }
+    }
 }

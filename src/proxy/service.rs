@@ -19,12 +19,12 @@ use crate::clock::Clock;
 use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::oidc::Oidc;
-use crate::policy::{AccessRequest, Decision, Permit, decide};
+use crate::policy::{AccessRequest, Decision, Permit, Policy, decide};
 use crate::route::{Access, NotFound, Route};
 use crate::session::Sessions;
 use crate::snapshot::{Reader, Snapshot};
 
-use super::admit::{Conn, Scheme, admit};
+use super::admit::{CanonicalRequest, Conn, Scheme, admit};
 use super::authenticate::{Caller, Person, authenticate};
 use super::body::{ProxyBody, own};
 use super::endpoints::{self, Asked, Endpoint};
@@ -157,21 +157,7 @@ impl Service {
             let answer = asked.to_https();
             return Ok(trail.answer(answer));
         }
-        if request.is_websocket() && !route.settings.websocket {
-            return Err(Refusal::UpgradeRefused.into());
-        }
-        let (policy, caller) = match &route.access {
-            Access::Closed(reason) => return Err(Refusal::RouteClosed.because(reason.0.to_string())),
-            Access::Open(policy) => (policy, Caller::Nobody("sign_in_required")),
-            Access::Guarded { policy, provider } => {
-                let caller = authenticate(&self.shared, request, provider.as_ref()).await?;
-                let port = self.shared.public_https_port;
-                if request.is_websocket() && !origin_allowed(request, Scheme::Https, port, &route.settings) {
-                    return Err(Refusal::OriginMismatch.into());
-                }
-                (policy, caller)
-            }
-        };
+        let (policy, caller) = self.caller_of(request, route).await?;
         let access = AccessRequest {
             method: request.method().as_str(),
             host: request.host(),
@@ -193,6 +179,29 @@ impl Service {
         };
         trail.slot = Some(slot);
         answer.map(|answer| trail.answer(answer))
+    }
+
+    /// Who asks, and the policy to weigh it by; a WebSocket only where the route has them and the page may.
+    async fn caller_of<'r>(
+        &self,
+        request: &CanonicalRequest,
+        route: &'r Route,
+    ) -> Result<(&'r Policy, Caller), Rejection> {
+        if request.is_websocket() && !route.settings.websocket {
+            return Err(Refusal::UpgradeRefused.into());
+        }
+        match &route.access {
+            Access::Closed(reason) => Err(Refusal::RouteClosed.because(reason.0.to_string())),
+            Access::Open(policy) => Ok((policy, Caller::Nobody("sign_in_required"))),
+            Access::Guarded { policy, provider } => {
+                let caller = authenticate(&self.shared, request, provider.as_ref()).await?;
+                let port = self.shared.public_https_port;
+                if request.is_websocket() && !origin_allowed(request, Scheme::Https, port, &route.settings) {
+                    return Err(Refusal::OriginMismatch.into());
+                }
+                Ok((policy, caller))
+            }
+        }
     }
 
     /// Spends the permit; a cookie that is due goes along with what the upstream answers.

@@ -25,7 +25,8 @@ pub const SESSION: &str = "__Host-portcullis";
 /// A browser. A clone has the same cookies and goes its own way.
 #[derive(Clone)]
 pub struct Browser {
-    tls: Arc<ClientConfig>,
+    /// What it trusts.
+    pub tls: Arc<ClientConfig>,
     https: SocketAddr,
     http: SocketAddr,
     /// By host and name.

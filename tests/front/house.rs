@@ -179,6 +179,11 @@ impl House {
         assert!(self.upstream.bytes() > before);
         result
     }
+
+    /// Runs a future.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.control.block_on(future)
+    }
 }
 
 impl Drop for House {

@@ -5,6 +5,7 @@ mod browser;
 mod cookies;
 mod decisions;
 mod house;
+mod http2;
 mod own_pages;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/plane.rs"]
