@@ -112,7 +112,7 @@ async fn stream(
     let status = parts.status;
     let trailers = request.version() == Version::HTTP_2 || headers::accepts_trailers(request.fields());
     let exact = body.size_hint().exact();
-    let hsts = exchange.route.settings.hsts.as_deref().filter(|_| exchange.conn.scheme() == Scheme::Https);
+    let hsts = exchange.route.settings.hsts.as_ref().filter(|_| exchange.conn.scheme() == Scheme::Https);
     let answered = Answered { method: request.method(), status, exact, trailers, hsts };
     let Some(head) = headers::inbound(&parts.headers, &answered) else {
         return Err(Failed { error: UpstreamError::Ambiguous(lease.address()), outcome });

@@ -121,7 +121,7 @@ pub(super) struct Answered<'a> {
     /// Whether trailers go on to the client.
     pub trailers: bool,
     /// `Strict-Transport-Security` in place of the upstream's.
-    pub hsts: Option<&'a str>,
+    pub hsts: Option<&'a HeaderValue>,
 }
 
 /// The head that goes to the client, of an upstream's; `None` where its framing can be read in two ways.
@@ -138,8 +138,8 @@ pub(super) fn inbound(upstream: &HeaderMap, answered: &Answered<'_>) -> Option<H
     if let Some(length) = answered.length(upstream) {
         head.insert(CONTENT_LENGTH, length);
     }
-    if let Some(hsts) = answered.hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok()) {
-        head.insert(STRICT_TRANSPORT_SECURITY, hsts);
+    if let Some(hsts) = answered.hsts {
+        head.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     Some(head)
 }
