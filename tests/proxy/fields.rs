@@ -151,8 +151,11 @@ fn strict_transport_security_is_ours_over_tls() {
     let upstream = Upstream::scripted(|_| {
         Reply::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nstrict-transport-security: max-age=1\r\n\r\n".to_vec())
     });
-    let settings =
-        RouteSettings { hsts: Some("max-age=31536000".into()), ssl_redirect: false, ..RouteSettings::default() };
+    let settings = RouteSettings {
+        hsts: Some(http::HeaderValue::from_static("max-age=31536000")),
+        ssl_redirect: false,
+        ..RouteSettings::default()
+    };
     let route = open_with("app.test", &[upstream.address], settings);
     let plane = Plane::start(snapshot_of(vec![route], &[certificate(&["app.test"])]), Limits::default());
     plane.block_on(async {
