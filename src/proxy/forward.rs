@@ -22,7 +22,7 @@ use crate::session::Session;
 use super::admit::CanonicalRequest;
 use super::attempt::{Answer, Sending, UpstreamError};
 use super::body::{self, ProxyBody, Stream};
-use super::conn::{Conn, Scheme};
+use super::conn::Conn;
 use super::headers::{self, Answered};
 use super::tunnel::{Tunnel, WebSocket};
 use super::upstream::Upstreams;
@@ -111,9 +111,7 @@ async fn stream(
     let (parts, body) = response.into_parts();
     let status = parts.status;
     let trailers = request.version() == Version::HTTP_2 || headers::accepts_trailers(request.fields());
-    let exact = body.size_hint().exact();
-    let hsts = exchange.route.settings.hsts.as_ref().filter(|_| exchange.conn.scheme() == Scheme::Https);
-    let answered = Answered { method: request.method(), status, exact, trailers, hsts };
+    let answered = Answered { method: request.method(), status, exact: body.size_hint().exact(), trailers };
     let Some(head) = headers::inbound(&parts.headers, &answered) else {
         return Err(Failed { error: UpstreamError::Ambiguous(lease.address()), outcome });
     };

@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    VIA,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use memchr::memmem;
@@ -120,8 +120,6 @@ pub(super) struct Answered<'a> {
     pub exact: Option<u64>,
     /// Whether trailers go on to the client.
     pub trailers: bool,
-    /// `Strict-Transport-Security` in place of the upstream's.
-    pub hsts: Option<&'a HeaderValue>,
 }
 
 /// The head that goes to the client, of an upstream's; `None` where its framing can be read in two ways.
@@ -137,9 +135,6 @@ pub(super) fn inbound(upstream: &HeaderMap, answered: &Answered<'_>) -> Option<H
     }
     if let Some(length) = answered.length(upstream) {
         head.insert(CONTENT_LENGTH, length);
-    }
-    if let Some(hsts) = answered.hsts {
-        head.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     Some(head)
 }
