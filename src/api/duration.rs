@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 /// Why a text is no span of time.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is not a span of time such as `30s`, `15m` or `12h`")]
+#[error("`{}` is not a span of time such as `30s`, `15m` or `12h`", .0.escape_debug())]
 pub struct BadDuration(pub String);
 
 /// Parses hours, minutes, seconds and smaller, never negative. A bare number is refused, for it has no unit.

@@ -60,7 +60,7 @@ impl<'n> Fields<'n> {
     /// Notes every field that this version does not know.
     pub fn unknown(&mut self, at: &Pointer, unknown: &Unknown) {
         for name in unknown.keys() {
-            let message = format!("the field `{name}` is not known to this version");
+            let message = format!("the field `{}` is not known to this version", name.escape_debug());
             self.wrong(at.to(name), message, "correct its name or remove it");
         }
     }
@@ -106,11 +106,8 @@ impl<'n> Fields<'n> {
         let known = words.iter().find(|(word, _)| word == text);
         if known.is_none() {
             let words: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            self.wrong(
-                at,
-                format!("`{}` is none of the values of this field", text),
-                format!("write {}", words.join(" or ")),
-            );
+            let message = format!("`{}` is none of the values of this field", text.escape_debug());
+            self.wrong(at, message, format!("write {}", words.join(" or ")));
         }
         known.map_or(default, |(_, value)| *value)
     }
