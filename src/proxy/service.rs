@@ -93,14 +93,9 @@ impl Service {
             return own(Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text), None);
         };
         let mut trail = Trail::new(slot, &request, &conn, snapshot.generation);
-        let served = AssertUnwindSafe(self.serve(request, &conn, &snapshot, &mut trail)).catch_unwind().await;
-        let response = match served {
-            Ok(Ok(response)) => response,
-            Ok(Err(rejection)) => trail.refuse(&rejection),
-            Err(_) => {
-                metrics.panic();
-                trail.refuse(&Refusal::Internal.into())
-            }
+        let response = match unless_it_panics(metrics, self.serve(request, &conn, &snapshot, &mut trail)).await {
+            Ok(response) => response,
+            Err(rejection) => trail.refuse(&rejection),
         };
         let took = Duration::from_nanos(clock.monotonic_ns().saturating_sub(begun));
         metrics.request(trail.reason, response.status().as_u16(), took);
@@ -248,6 +243,17 @@ impl Service {
     }
 }
 
+/// A panic is one failed request.
+async fn unless_it_panics<T>(
+    metrics: &Metrics,
+    work: impl Future<Output = Result<T, Rejection>>,
+) -> Result<T, Rejection> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        metrics.panic();
+        Err(Refusal::Internal.into())
+    })
+}
+
 /// Guarded routes never answer over plain HTTP, open ones where they wish.
 fn needs_https(route: &Route) -> bool {
     match route.access {
@@ -276,5 +282,45 @@ fn renew<B>(response: &mut Response<B>, cookie: &str) {
         |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("no-store") || text.contains("private"));
     if !headers.get_all(CACHE_CONTROL).iter().any(strict) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_one_refusal_and_is_counted() {
+        let metrics = Metrics::new();
+        let broken = unless_it_panics::<()>(&metrics, async { panic!("a bug") }).await;
+        assert_eq!(broken, Err(Refusal::Internal.into()));
+        assert_eq!(unless_it_panics(&metrics, async { Ok(7) }).await, Ok(7));
+        assert!(metrics.encode().contains("portcullis_panics_total 1\n"));
+    }
+
+    #[test]
+    fn a_renewed_cookie_keeps_the_response_private() {
+        for (upstream, expected) in [
+            (None, "private"),
+            (Some("public, max-age=600"), "private"),
+            (Some("no-store"), "no-store"),
+            (Some("private, max-age=5"), "private, max-age=5"),
+        ] {
+            let mut response = Response::new(());
+            if let Some(value) = upstream {
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(value));
+            }
+            renew(&mut response, "__Host-portcullis=x");
+            assert_eq!(response.headers()[CACHE_CONTROL], expected);
+            assert_eq!(response.headers()[SET_COOKIE], "__Host-portcullis=x");
+        }
+    }
+
+    #[test]
+    fn a_response_that_took_over_the_connection_gets_no_cookie() {
+        let mut response = Response::new(());
+        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        renew(&mut response, "__Host-portcullis=x");
+        assert!(response.headers().is_empty());
     }
 }
