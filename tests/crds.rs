@@ -1,6 +1,8 @@
 //! The committed definitions in `crds/` are the generated ones, and their schemas keep every promise that compile
 //! leans on.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests stop where a test would")]
+
 use std::collections::BTreeMap;
 use std::fs;
 
