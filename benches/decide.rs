@@ -17,7 +17,7 @@ fn rule(at: usize) -> Rule {
     let description = Description { groups: Groups::new(groups).keys().into(), ..Description::default() };
     Rule {
         name: format!("shop/policy:{at}").into(),
-        effect: if at % 5 == 0 { Effect::Deny } else { Effect::Allow },
+        effect: if at.is_multiple_of(5) { Effect::Deny } else { Effect::Allow },
         request: RequestMatch {
             methods: [Box::from("GET"), Box::from("HEAD")].into(),
             paths: [PathMatch::prefix("/reports").expect("a plain path")].into(),

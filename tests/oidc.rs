@@ -1,5 +1,7 @@
 //! Sign-in against a provider that lies: every refusal has a case that provokes it, and each is the only lie of its sign-in.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "support/provider.rs"]
 mod provider;
 

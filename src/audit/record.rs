@@ -178,7 +178,6 @@ impl Serialize for RequestId {
     }
 }
 
-#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
 fn subject<S: Serializer>(subject: &Option<&Identity>, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Subject<'a> {

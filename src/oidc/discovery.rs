@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    fn rsa(kid: Option<&str>, more: Value) -> Value {
+    fn rsa(kid: Option<&str>, more: &Value) -> Value {
         let mut jwk = json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" });
         jwk.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         jwk.as_object_mut().unwrap().extend(kid.map(|kid| ("kid".to_owned(), json!(kid))));
@@ -238,36 +238,36 @@ mod tests {
     #[test]
     fn without_an_id_only_the_only_key_for_the_algorithm_is_found() {
         let curve = json!({ "kty": "EC", "crv": "P-256", "x": "AQAB", "y": "AQAB" });
-        let one_each = keys(&[rsa(Some("a"), json!({})), curve]);
+        let one_each = keys(&[rsa(Some("a"), &json!({})), curve]);
         assert!(one_each.find(None, Algorithm::RS256).is_some());
         assert!(one_each.find(None, Algorithm::ES256).is_some());
         assert!(one_each.find(None, Algorithm::ES384).is_none());
-        let two = keys(&[rsa(Some("a"), json!({})), rsa(Some("b"), json!({}))]);
+        let two = keys(&[rsa(Some("a"), &json!({})), rsa(Some("b"), &json!({}))]);
         assert!(two.find(None, Algorithm::RS256).is_none());
         assert!(two.find(Some("b"), Algorithm::RS256).is_some());
     }
 
     #[test]
     fn a_key_without_an_id_is_not_found_by_one() {
-        assert!(keys(&[rsa(None, json!({}))]).find(Some("a"), Algorithm::RS256).is_none());
+        assert!(keys(&[rsa(None, &json!({}))]).find(Some("a"), Algorithm::RS256).is_none());
     }
 
     #[test]
     fn a_key_is_bound_to_its_algorithm_and_use() {
-        let bound = keys(&[rsa(Some("a"), json!({ "alg": "PS256", "use": "sig" }))]);
+        let bound = keys(&[rsa(Some("a"), &json!({ "alg": "PS256", "use": "sig" }))]);
         assert!(bound.find(Some("a"), Algorithm::PS256).is_some());
         assert!(bound.find(Some("a"), Algorithm::RS256).is_none());
         let others = [
-            rsa(Some("b"), json!({ "use": "enc" })),
-            rsa(Some("b"), json!({ "key_ops": ["encrypt"] })),
-            rsa(Some("b"), json!({ "alg": "RSA-OAEP" })),
+            rsa(Some("b"), &json!({ "use": "enc" })),
+            rsa(Some("b"), &json!({ "key_ops": ["encrypt"] })),
+            rsa(Some("b"), &json!({ "alg": "RSA-OAEP" })),
             json!({ "kty": "oct", "k": "AQAB", "kid": "b" }),
             json!({ "kty": "EC", "crv": "P-521", "x": "AQAB", "y": "AQAB", "kid": "b" }),
             json!({ "kty": "new", "kid": "b" }),
             json!("b"),
         ];
         for other in others {
-            let mixed = keys(&[rsa(Some("a"), json!({})), other.clone()]);
+            let mixed = keys(&[rsa(Some("a"), &json!({})), other.clone()]);
             for (_, algorithm) in ALGORITHMS {
                 assert!(mixed.find(Some("b"), algorithm).is_none(), "{other}");
             }

@@ -74,6 +74,7 @@ pub fn service(namespace: &str, name: &str, port: u16) -> Value {
 }
 
 impl Cases {
+    #[expect(clippy::needless_pass_by_value, reason = "what a case tells is made for it")]
     pub fn case(&mut self, name: &str, told: String) {
         writeln!(self.0, "## {name}\n{told}").unwrap();
     }

@@ -1,6 +1,8 @@
 //! The whole data plane as a browser meets it: real listeners, a real sign-in at a provider on loopback, an upstream that
 //! counts every byte.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod browser;
 mod cookies;
 mod decisions;

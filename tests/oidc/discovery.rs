@@ -15,6 +15,7 @@ use super::provider::{Behaviour, Canned, SigningKey, TestProvider};
 const METADATA: &str = "/.well-known/openid-configuration";
 
 /// A field of the metadata, what it is turned into (null: taken away), and what the reason then says.
+#[expect(clippy::type_complexity, reason = "a row of a table")]
 const LYING_METADATA: &[(&str, fn() -> Value, &str)] = &[
     ("issuer", || json!("https://evil.example.com"), "the metadata is of the issuer `https://evil.example.com`"),
     ("issuer", || Value::Null, "the metadata cannot be read"),

@@ -211,6 +211,7 @@ async fn clocks_may_differ_by_a_minute() {
 }
 
 /// What the person is, as the provider has it, and why that is not taken.
+#[expect(clippy::type_complexity, reason = "a row of a table")]
 const LYING_CLAIMS: &[(&str, fn(&mut Behaviour), ClaimFault)] = &[
     (
         "1,001 groups",

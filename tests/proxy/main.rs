@@ -1,6 +1,8 @@
 //! The real listeners against raw sockets: what is refused, what reaches an upstream and in which form, what happens when
 //! either side misbehaves.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod admission;
 mod faults;
 mod fields;
