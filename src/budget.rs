@@ -27,6 +27,8 @@ pub struct Limits {
     pub idle: Duration,
     /// A body, either way, in which nothing moves.
     pub body_idle: Duration,
+    /// A client that takes nothing of what is there for it: a socket, or one HTTP/2 stream.
+    pub stalled: Duration,
     /// Opening a connection to an endpoint.
     pub connect: Duration,
     /// From the sent request to the response head of the upstream.
@@ -61,6 +63,7 @@ impl Default for Limits {
             handshake_deadline: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             body_idle: Duration::from_secs(60),
+            stalled: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             response_head: Duration::from_secs(60),
             connections: 8192,

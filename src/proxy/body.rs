@@ -227,6 +227,11 @@ impl Body for ProxyBody {
 }
 
 impl Own {
+    /// Sends nothing.
+    pub(super) fn strip(&mut self) {
+        self.bytes = None;
+    }
+
     fn take(&mut self) -> Option<Bytes> {
         let bytes = self.bytes.take().filter(|bytes| !bytes.is_empty())?;
         if let Some(outcome) = &mut self.outcome {

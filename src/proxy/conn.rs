@@ -73,3 +73,16 @@ impl Conn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_address_counts_as_what_it_is() {
+        let peer = "[::ffff:192.0.2.1]:7".parse().unwrap();
+        let conn = Conn::new(peer, peer, Transport::Plain, Pseudonym::new());
+        assert_eq!(conn.peer, "192.0.2.1:7".parse().unwrap());
+        assert_eq!(conn.forwarded_for, "192.0.2.1");
+    }
+}

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -118,7 +118,9 @@ impl Thread {
             let answer = Rc::clone(&service).handle(request, Rc::clone(&conn));
             async move {
                 let mut response = answer.await;
-                if progress.is_none() && ends_connection(&response) {
+                if progress.is_some() && response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+                    strip(&mut response);
+                } else if progress.is_none() && ends_connection(&response) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok(response.map(|body| Tracked::new(body, active, progress)))
@@ -143,7 +145,7 @@ impl Thread {
                 }
                 () = &mut alarm => {
                     if let Some(streams) = streams {
-                        streams.reset_stalled(self.limits.body_idle);
+                        streams.reset_stalled(self.limits.stalled);
                     }
                     match (stage, pulse.check(&self.limits)) {
                         (_, Verdict::Stuck) | (Stage::Leaving, Verdict::Idle) => return Ok(()),
@@ -181,6 +183,14 @@ enum Stage {
     Stopping,
     /// It was told to go.
     Leaving,
+}
+
+/// Takes the page away: to a head made to cost us memory, a body that waits for a window would add to it.
+fn strip(response: &mut Response<ProxyBody>) {
+    if let ProxyBody::Own(own) = response.body_mut() {
+        own.strip();
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(0));
+    }
 }
 
 /// HTTP/1.1 as we speak it. Every limit is set here and nowhere else.

@@ -333,3 +333,58 @@ fn foreign_cookies(client: &HeaderMap) -> Option<HeaderValue> {
         Cow::Owned(line) => HeaderValue::from_maybe_shared(Bytes::from(line)).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_told_what_its_route_asks_for() {
+        let rendered = IdentityHeaders {
+            user: Some(HeaderValue::from_static("jane")),
+            groups: Some(HeaderValue::from_static("staff,finance")),
+            email: None,
+            preferred_username: None,
+        };
+        let told = |wanted: &[IdentityHeader]| {
+            let mut head = HeaderMap::new();
+            add_identity(&mut head, &rendered, wanted);
+            head.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>()
+        };
+        let everything =
+            [IdentityHeader::User, IdentityHeader::Email, IdentityHeader::Groups, IdentityHeader::PreferredUsername];
+        assert_eq!(told(&everything), ["x-auth-request-user: jane", "x-auth-request-groups: staff,finance"]);
+        assert_eq!(told(&[IdentityHeader::User]), ["x-auth-request-user: jane"]);
+        assert_eq!(told(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn two_processes_do_not_take_each_other_for_a_loop() {
+        assert_ne!(Pseudonym::new().0, Pseudonym::new().0);
+    }
+
+    #[test]
+    fn a_name_is_reserved_from_its_beginning_on() {
+        for name in ["x-forwarded-for", "x-forwarded", "x-portcullis-a", "proxy-x", "client-cert-chain", "forwarded"] {
+            assert!(is_reserved(name) && !passes_upstream(name), "{name}");
+        }
+        for name in ["x-app", "forward", "x-portcullis", "accept", "early", "cookie2", "x-realm"] {
+            assert!(!is_reserved(name) && passes_upstream(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn framing_of_a_response_is_one_thing() {
+        let head = |fields: &[(&'static str, &'static str)]| {
+            let mut head = HeaderMap::new();
+            for (name, value) in fields {
+                head.append(*name, HeaderValue::from_static(value));
+            }
+            framing_is_plain(&head)
+        };
+        assert!(head(&[]) && head(&[("content-length", "1")]) && head(&[("transfer-encoding", "Chunked")]));
+        assert!(!head(&[("transfer-encoding", "chunked"), ("content-length", "1")]));
+        assert!(!head(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]));
+        assert!(!head(&[("transfer-encoding", "gzip, chunked")]));
+    }
+}

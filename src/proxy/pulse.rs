@@ -73,7 +73,7 @@ impl Pulse {
     pub(super) fn check(&self, limits: &Limits) -> Verdict {
         let now = self.now();
         let head = due(&self.head_since, limits.head_deadline);
-        let blocked = due(&self.blocked_since, limits.body_idle);
+        let blocked = due(&self.blocked_since, limits.stalled);
         let idle = self.active.load(Relaxed) == 0 && head.is_none();
         let quiet = if idle { due(&self.quiet_since, limits.idle) } else { None };
         if [head, blocked].into_iter().flatten().any(|due| due <= now) {
@@ -82,7 +82,7 @@ impl Pulse {
         if quiet.is_some_and(|due| due <= now) {
             return Verdict::Idle;
         }
-        let shortest = limits.head_deadline.min(limits.body_idle).min(limits.idle);
+        let shortest = limits.head_deadline.min(limits.stalled).min(limits.idle);
         let next = [head, blocked, quiet].into_iter().flatten().min().unwrap_or(u64::MAX);
         let wait = (next - now).min(millis(shortest));
         Verdict::AliveUntil(Instant::now() + std::time::Duration::from_millis(wait.max(1)))
@@ -212,5 +212,78 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        let (head_deadline, idle, stalled) =
+            (Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(30));
+        Limits { head_deadline, idle, stalled, ..Limits::default() }
+    }
+
+    /// What is due this many seconds after the start of a connection that did this.
+    fn verdict(heads: bool, at: u64, happened: impl FnOnce(&Arc<Pulse>)) -> Verdict {
+        let mut pulse = Pulse::new(heads);
+        happened(&pulse);
+        let start = Instant::now().checked_sub(Duration::from_secs(at)).unwrap();
+        // The past is made by a start that lies further back.
+        Arc::get_mut(&mut pulse).expect("nothing keeps it").start = start;
+        pulse.check(&limits())
+    }
+
+    fn is_alive(verdict: Verdict) -> bool {
+        matches!(verdict, Verdict::AliveUntil(_))
+    }
+
+    #[test]
+    fn a_connection_without_a_request_is_idle_in_the_end() {
+        assert!(is_alive(verdict(true, 59, |_| ())));
+        assert_eq!(verdict(true, 61, |_| ()), Verdict::Idle);
+        assert_eq!(verdict(false, 61, |pulse| pulse.read()), Verdict::Idle);
+    }
+
+    #[test]
+    fn a_head_that_does_not_end_is_stuck() {
+        assert!(is_alive(verdict(true, 9, |pulse| pulse.read())));
+        assert_eq!(verdict(true, 11, |pulse| pulse.read()), Verdict::Stuck);
+    }
+
+    #[test]
+    fn a_request_at_work_is_neither_idle_nor_stuck() {
+        let working = verdict(true, 3600, |pulse| {
+            pulse.read();
+            pulse.active.store(1, Relaxed);
+            pulse.head_since.store(0, Relaxed);
+            pulse.read();
+        });
+        assert!(is_alive(working));
+    }
+
+    #[test]
+    fn bytes_that_nobody_takes_are_stuck() {
+        let blocked = |pulse: &Arc<Pulse>| {
+            pulse.active.store(1, Relaxed);
+            pulse.wrote(true);
+            pulse.wrote(true);
+        };
+        assert!(is_alive(verdict(true, 29, blocked)));
+        assert_eq!(verdict(true, 31, blocked), Verdict::Stuck);
+        let taken = verdict(true, 31, |pulse| {
+            blocked(pulse);
+            pulse.wrote(false);
+        });
+        assert!(is_alive(taken));
+    }
+
+    #[test]
+    fn the_timer_wakes_within_the_shortest_deadline() {
+        let Verdict::AliveUntil(at) = verdict(true, 1, |_| ()) else { panic!("alive") };
+        assert!(at <= Instant::now() + Duration::from_secs(10));
     }
 }

@@ -111,3 +111,27 @@ impl ResolvesServerCert for Chosen {
         self.0.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::ProtocolVersion;
+
+    use super::*;
+    use crate::snapshot::{Snapshot, channel};
+
+    #[tokio::test]
+    async fn the_configuration_is_the_published_one() {
+        let (mut publisher, pending) = channel();
+        publisher.publish(Snapshot::default());
+        let config = Tls::new(pending.first().await.unwrap()).unwrap().config;
+        let suites: Vec<_> = config.crypto_provider().cipher_suites.iter().map(|suite| suite.suite()).collect();
+        assert_eq!(suites, SUITES.map(|suite| suite.suite()));
+        let versions: Vec<_> = SUITES.iter().map(|suite| suite.version().version).collect();
+        assert!(versions.iter().all(|version| matches!(version, ProtocolVersion::TLSv1_2 | ProtocolVersion::TLSv1_3)));
+        let groups: Vec<_> = config.crypto_provider().kx_groups.iter().map(|group| group.name()).collect();
+        assert_eq!(groups, GROUPS.map(|group| group.name()));
+        assert!(config.ignore_client_order && config.ticketer.enabled());
+        assert_eq!((config.max_early_data_size, config.send_tls13_tickets), (0, 1));
+        assert!(!config.session_storage.can_cache());
+    }
+}

@@ -218,3 +218,52 @@ async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + U
     // The other side may have gone first; there is nobody to tell.
     drop(to.shutdown().await);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use http::Request;
+
+    use super::super::admit::admit;
+    use super::super::conn::{Conn, Transport};
+    use super::super::headers::Pseudonym;
+    use super::*;
+    use crate::budget::Limits;
+
+    /// Whether these origins may open a WebSocket to `app.test`.
+    fn allowed(origins: &[&str], scheme: Scheme, port: u16) -> bool {
+        let mut request = Request::get("/").header("host", "app.test");
+        for origin in origins {
+            request = request.header("origin", *origin);
+        }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let conn = Conn::new(address, address, Transport::Plain, Pseudonym::new());
+        let request = admit(request.body(()).unwrap().into_parts().0, &conn, &Limits::default()).unwrap();
+        let settings =
+            RouteSettings { allowed_origins: ["https://friend.test".into()].into(), ..RouteSettings::default() };
+        origin_allowed(&request, scheme, port, &settings)
+    }
+
+    #[test]
+    fn a_page_of_another_origin_opens_no_websocket() {
+        assert!(allowed(&[], Scheme::Https, 443));
+        assert!(allowed(&["https://app.test"], Scheme::Https, 443));
+        assert!(allowed(&["https://app.test:8443"], Scheme::Https, 8443));
+        assert!(allowed(&["http://app.test"], Scheme::Http, 8443));
+        assert!(allowed(&["https://friend.test"], Scheme::Https, 443));
+        for origin in [
+            "null",
+            "https://evil.test",
+            "http://app.test",
+            "https://app.test:444",
+            "https://app.test.evil.test",
+            "https://app.test/",
+            "https://sub.app.test",
+            "",
+        ] {
+            assert!(!allowed(&[origin], Scheme::Https, 443), "{origin}");
+        }
+        assert!(!allowed(&["https://app.test", "https://evil.test"], Scheme::Https, 443));
+    }
+}

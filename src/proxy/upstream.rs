@@ -194,3 +194,62 @@ async fn sweep(pools: Weak<Pools>) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    fn endpoints(ports: std::ops::Range<u16>) -> EndpointSet {
+        let set = EndpointSet::default();
+        set.store(ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).collect());
+        set
+    }
+
+    async fn with_pools(test: impl FnOnce(Upstreams)) {
+        LocalSet::new().run_until(async { test(Upstreams::new(Arc::default(), Metrics::new())) }).await;
+    }
+
+    #[tokio::test]
+    async fn turns_are_fair_whatever_comes_in_between() {
+        with_pools(|pools| {
+            for strangers in 0..4 {
+                let (set, other) = (endpoints(1..4), endpoints(7..9));
+                let mut turns = HashMap::new();
+                for _ in 0..300 {
+                    *turns.entry(pools.choose(&set, None).unwrap()).or_insert(0) += 1;
+                    for _ in 0..strangers {
+                        pools.choose(&other, None);
+                    }
+                }
+                assert!(turns.len() == 3 && turns.values().all(|turns| (90..=110).contains(turns)), "{turns:?}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_failed_endpoint_is_chosen_again_only_where_it_is_the_only_one() {
+        with_pools(|pools| {
+            let (one, two) = (endpoints(1..2), endpoints(1..3));
+            let failed = one.load()[0];
+            assert_eq!(pools.choose(&one, Some(failed)), Some(failed));
+            assert!((0..50).all(|_| pools.choose(&two, Some(failed)) != Some(failed)));
+            assert_eq!(pools.choose(&endpoints(1..1), None), None);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn tunnels_are_counted_by_owner() {
+        let tunnels = Tunnels::new(Metrics::new());
+        let (one, two) = ([1, 1, 1, 1].into(), [2, 2, 2, 2].into());
+        let place = tunnels.place(None, one, 1);
+        assert!(place.is_some() && tunnels.place(None, one, 1).is_none() && tunnels.place(None, two, 1).is_some());
+        drop(place);
+        assert!(tunnels.place(None, one, 1).is_some());
+    }
+}

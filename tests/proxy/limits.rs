@@ -33,6 +33,7 @@ fn the_limits_are_the_published_ones() {
     );
     assert_eq!((limits.head_deadline, limits.handshake_deadline), (Duration::from_secs(10), Duration::from_secs(10)));
     assert_eq!((limits.idle, limits.body_idle), (Duration::from_secs(60), Duration::from_secs(60)));
+    assert_eq!(limits.stalled, Duration::from_secs(30));
     assert_eq!((limits.connections, limits.own_body_bytes), (8192, 64 * 1024));
     assert_eq!((limits.login_attempts, limits.tunnels), (5, 64));
 }
@@ -89,7 +90,7 @@ fn a_request_that_takes_long_is_not_idle() {
         Reply::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec())
     });
     let short = Duration::from_millis(200);
-    let plane = plane(&upstream, Limits { idle: short, head_deadline: short, body_idle: short, ..Limits::default() });
+    let plane = plane(&upstream, Limits { idle: short, head_deadline: short, stalled: short, ..Limits::default() });
     assert_eq!(plane.client().ask(GET).status, 200);
 }
 
@@ -114,7 +115,7 @@ fn a_client_that_takes_nothing_is_closed() {
         message.extend_from_slice(&body);
         Reply::Send(message)
     });
-    let plane = plane(&upstream, Limits { body_idle: Duration::from_millis(400), ..Limits::default() });
+    let plane = plane(&upstream, Limits { stalled: Duration::from_millis(400), ..Limits::default() });
     let mut client = plane.client();
     client.send(GET);
     let outcome = loop {

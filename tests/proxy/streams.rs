@@ -186,7 +186,7 @@ fn requests_over_http2_are_the_same_requests() {
 #[test]
 fn an_http2_stream_that_takes_nothing_is_reset_alone() {
     let upstream = Upstream::ok();
-    let limits = Limits { body_idle: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { stalled: Duration::from_millis(300), ..Limits::default() };
     let route = open("app.test", &[upstream.address]);
     let plane = Plane::start(snapshot_of(vec![route], &[certificate(&["app.test"])]), limits);
     plane.block_on(async {
@@ -199,6 +199,41 @@ fn an_http2_stream_that_takes_nothing_is_reset_alone() {
         let head = Request::head("https://app.test/").body(Full::default()).unwrap();
         assert_eq!(sender.send_request(head).await.unwrap().status(), 200);
     });
+}
+
+#[test]
+fn a_head_that_costs_memory_gets_no_body() {
+    let plane = Plane::of(&[]);
+    plane.block_on(async {
+        let mut sender = h2_with_window(plane.https, "app.test", 0).await;
+        let mut lines = Request::get("https://app.test/").body(Full::<Bytes>::default()).unwrap();
+        let mut crumbs = Request::get("https://app.test/").body(Full::<Bytes>::default()).unwrap();
+        for number in 0..101 {
+            lines.headers_mut().append("x-a", number.into());
+            if number < 33 {
+                crumbs.headers_mut().append("cookie", "a=b".parse().unwrap());
+            }
+        }
+        for request in [lines, crumbs] {
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 431);
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "");
+        }
+    });
+}
+
+#[test]
+fn a_route_may_bound_the_whole_exchange() {
+    let upstream = Upstream::scripted(|seen| match seen.line() {
+        "GET /never HTTP/1.1" => Reply::SendAndStall(Vec::new()),
+        _ => Reply::SendAndStall(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_vec()),
+    });
+    let within = Some(Duration::from_millis(300));
+    let settings = RouteSettings { request_timeout: within, ssl_redirect: false, ..RouteSettings::default() };
+    let route = open_with("app.test", &[upstream.address], settings);
+    let plane = Plane::start(snapshot_of(vec![route], &[]), Limits::default());
+    assert_eq!(plane.client().ask("GET /never HTTP/1.1\r\nhost: app.test\r\n\r\n").status, 504);
+    assert_eq!(plane.client().send("GET / HTTP/1.1\r\nhost: app.test\r\n\r\n").answer(), None);
 }
 
 #[test]
