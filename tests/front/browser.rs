@@ -12,12 +12,15 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::house::House;
 
 /// What a browser says of itself when a person follows a link.
-pub const NAVIGATION: &[(&str, &str)] = &[
+pub const NAVIGATION: Fields<'static> = &[
     ("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
     ("sec-fetch-mode", "navigate"),
     ("sec-fetch-dest", "document"),
     ("sec-fetch-site", "none"),
 ];
+
+/// Fields of a request.
+pub type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// The session cookie's name.
 pub const SESSION: &str = "__Host-portcullis";
@@ -71,7 +74,7 @@ impl Browser {
     }
 
     /// GET with exactly these fields beside the cookies.
-    pub fn get(&mut self, host: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn get(&mut self, host: &str, target: &str, fields: Fields<'_>) -> Answer {
         self.ask("GET", host, target, fields)
     }
 
@@ -81,24 +84,24 @@ impl Browser {
     }
 
     /// Any request over HTTPS.
-    pub fn ask(&mut self, method: &str, host: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn ask(&mut self, method: &str, host: &str, target: &str, fields: Fields<'_>) -> Answer {
         self.ask_as(host, method, host, target, fields)
     }
 
     /// The same over a connection that was opened for another name.
-    pub fn ask_as(&mut self, sni: &str, method: &str, host: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn ask_as(&mut self, sni: &str, method: &str, host: &str, target: &str, fields: Fields<'_>) -> Answer {
         let request = self.request(method, host, target, fields, "close");
         self.over_tls(sni, host, &request)
     }
 
     /// POST with a body.
-    pub fn post(&mut self, host: &str, target: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+    pub fn post(&mut self, host: &str, target: &str, fields: Fields<'_>, body: &str) -> Answer {
         let request = self.request("POST", host, target, fields, "close") + body;
         self.over_tls(host, host, &request)
     }
 
     /// GET that asks to go on in another protocol.
-    pub fn upgrade(&mut self, host: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn upgrade(&mut self, host: &str, target: &str, fields: Fields<'_>) -> Answer {
         let request = self.request("GET", host, target, fields, "upgrade, close");
         self.over_tls(host, host, &request)
     }
@@ -158,7 +161,7 @@ impl Browser {
         answer
     }
 
-    fn request(&self, method: &str, host: &str, target: &str, fields: &[(&str, &str)], connection: &str) -> String {
+    fn request(&self, method: &str, host: &str, target: &str, fields: Fields<'_>, connection: &str) -> String {
         let cookies = self.jar.iter().filter(|((of, _), _)| of == host);
         let cookies: Vec<_> = cookies.map(|((_, name), value)| format!("{name}={value}")).collect();
         let mut request = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: {connection}\r\n");

@@ -157,17 +157,13 @@ impl House {
     /// The one audit event of a request, which is written by the time its answer has come, or soon after.
     #[expect(clippy::disallowed_methods, reason = "the patience of a test is the system's time")]
     pub fn event(&self, id: &str) -> serde_json::Value {
-        let begun = std::time::Instant::now();
-        loop {
+        soon("event", || {
             let lines = self.trail.lines();
             let mut events = lines.iter().filter(|line| line["id"] == id && line["kind"] != "Outcome");
-            if let Some(event) = events.next() {
-                assert!(events.next().is_none(), "more than one event for {id}");
-                return event.clone();
-            }
-            assert!(begun.elapsed() < Duration::from_secs(5), "no event for {id}");
-            std::thread::yield_now();
-        }
+            let event = events.next()?.clone();
+            assert!(events.next().is_none(), "more than one event for {id}");
+            Some(event)
+        })
     }
 
     /// Whether `attempt` sends no byte upstream, while a control request by the same house arrives.
@@ -184,6 +180,19 @@ impl House {
     /// Runs a future.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.control.block_on(future)
+    }
+}
+
+/// What `look` finds, within ten seconds.
+pub fn soon<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let clock = Clock::system();
+    let begun = clock.monotonic_ns();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(clock.monotonic_ns() - begun < 10_000_000_000, "no {what}");
+        std::thread::yield_now();
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::browser::{Answer, Browser, NAVIGATION, SESSION};
+use crate::browser::{Answer, Browser, Fields, NAVIGATION, SESSION};
 use crate::house::House;
 use crate::provider::Canned;
 
@@ -86,7 +86,7 @@ fn whoever_does_not_navigate_gets_401_and_no_cookie() {
     let mut browser = house.browser();
     let fetch: &[_] = &[("accept", "*/*"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")];
     let old_script: &[_] = &[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")];
-    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+    let cases: [(&str, Fields<'_>, &str); 5] = [
         ("GET", &[], "%2Fapi%3Fx%3D1"),
         ("GET", fetch, "%2F"),
         ("GET", old_script, "%2F"),
