@@ -23,11 +23,13 @@ use tokio::sync::{mpsc, watch as latest};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::metrics::Metrics;
+use crate::route::Access;
 use crate::snapshot::{Publisher, Snapshot};
 use compile::{Compiled, Defaults, compile};
 use complaint::{Complaint, Pages};
 use folder::Folder;
-use report::{Report, Severity};
+use report::{Kind, Report, Severity};
 use watch::Cluster;
 use world::{Change, Effect, Keeper, World};
 
@@ -54,6 +56,8 @@ pub struct Controller {
     pub source: Source,
     /// Who makes snapshots live.
     pub publisher: Publisher,
+    /// Where compiles, routes, findings and watches are counted.
+    pub metrics: Metrics,
     /// What the process decides.
     pub defaults: Defaults,
     /// Addresses of this process, to which no endpoint may lead.
@@ -96,14 +100,15 @@ impl Batch {
 
 impl Controller {
     /// Runs until dropped, and tells `live` of every compile, after its snapshot is published. `None` there means that
-    /// nothing is live yet: the process is not ready.
+    /// nothing is live yet: the process is not ready. An end of itself is a defect of the process.
     pub async fn run(self, live: latest::Sender<Option<Arc<Live>>>) {
         let (sender, mut batches) = mpsc::channel(QUEUE);
-        let watches = self.source.start(sender);
+        let mut watches = self.source.start(sender, &self.metrics);
         let guard = Guard { loopback_allowed: self.defaults.dev, own: self.own_addresses };
         let mut owner = Owner {
             keeper: Keeper::new(guard),
             publisher: self.publisher,
+            metrics: self.metrics,
             defaults: self.defaults,
             complete: self.complete,
             pages: Arc::default(),
@@ -112,7 +117,15 @@ impl Controller {
             due: Effect::Nothing,
         };
         let mut busy_until = Instant::now();
-        while let Some(batch) = batches.recv().await {
+        loop {
+            let batch = tokio::select! {
+                Some(batch) = batches.recv() => batch,
+                // Better no process than one that looks well and is blind for a kind.
+                Some(_) = watches.join_next() => {
+                    tracing::error!("a watch ended");
+                    return;
+                }
+            };
             owner.take(batch);
             if Instant::now() < busy_until {
                 owner.take_burst(&mut batches).await;
@@ -128,9 +141,9 @@ impl Controller {
 
 impl Source {
     /// Starts the watches, each a task that ends when the set is dropped.
-    fn start(self, batches: mpsc::Sender<Batch>) -> JoinSet<()> {
+    fn start(self, batches: mpsc::Sender<Batch>, metrics: &Metrics) -> JoinSet<()> {
         match self {
-            Self::Cluster(cluster) => cluster.start(&batches),
+            Self::Cluster(cluster) => cluster.start(&batches, metrics),
             Self::Folder(folder) => {
                 let mut tasks = JoinSet::new();
                 tasks.spawn(folder.follow(batches));
@@ -144,6 +157,7 @@ impl Source {
 struct Owner {
     keeper: Keeper,
     publisher: Publisher,
+    metrics: Metrics,
     defaults: Defaults,
     complete: Option<Complete>,
     pages: Arc<Pages>,
@@ -198,6 +212,7 @@ impl Owner {
     }
 
     fn compile(&mut self) {
+        let began = Instant::now();
         let Compiled { snapshot, mut report } = compile(self.keeper.world(), &self.defaults);
         report.findings.extend(self.keeper.world().slice_findings.values().flatten().cloned());
         report.findings.sort();
@@ -206,7 +221,9 @@ impl Owner {
             None => snapshot,
         };
         let routes = snapshot.routes.iter().count();
+        self.count(&snapshot, &report);
         let (generation, new) = self.publisher.publish(snapshot);
+        self.metrics.compiled(began.elapsed(), generation);
         self.keeper.prune();
         let complaints = self.pages.complaints(&report.findings);
         if new {
@@ -220,6 +237,21 @@ impl Owner {
             complaints: complaints.into(),
             world,
         })));
+    }
+
+    fn count(&self, snapshot: &Snapshot, report: &Report) {
+        let accesses: [(_, fn(&Access) -> bool); 3] = [
+            ("open", |access| matches!(access, Access::Open(_))),
+            ("guarded", |access| matches!(access, Access::Guarded { .. })),
+            ("closed", |access| matches!(access, Access::Closed(_))),
+        ];
+        for (name, is) in accesses {
+            self.metrics.routes(name, snapshot.routes.iter().filter(|route| is(&route.access)).count());
+        }
+        for kind in Kind::ALL {
+            let on = report.findings.iter().filter(|finding| finding.object.kind == kind);
+            self.metrics.findings(kind.as_str(), on.count());
+        }
     }
 
     /// One log line for each complaint that is new or gone.
@@ -239,3 +271,6 @@ impl Owner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

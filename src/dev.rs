@@ -72,6 +72,7 @@ async fn start(laptop: Laptop, mut process: Process) -> anyhow::Result<()> {
     let controller = Controller {
         source,
         publisher,
+        metrics: base.metrics.clone(),
         defaults: defaults(&process, &base)?,
         own_addresses: Box::default(),
         complete: Some(Box::new(move |snapshot| authority.complete(snapshot))),

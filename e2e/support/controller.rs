@@ -11,6 +11,7 @@ use portcullis::controller::leader::Candidate;
 use portcullis::controller::status::StatusWriter;
 use portcullis::controller::watch::{self, Cluster as Source};
 use portcullis::controller::{self, Controller, Live};
+use portcullis::metrics::Metrics;
 use portcullis::oidc::Oidc;
 use portcullis::snapshot::{self, Pending};
 use tokio::sync::watch as latest;
@@ -82,6 +83,7 @@ impl InProcess {
         let controller = Controller {
             source: controller::Source::Cluster(source),
             publisher,
+            metrics: Metrics::new(),
             defaults: defaults(),
             own_addresses: Box::default(),
             complete: None,

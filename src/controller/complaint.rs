@@ -88,7 +88,7 @@ impl Complaint {
 /// `Ingress shop/web: spec.rules[0].host`.
 pub(super) fn subject(object: &ObjectRef, pointer: &str) -> String {
     let separator = if pointer.is_empty() { "" } else { ": " };
-    format!("{:?} {}{separator}{}", object.kind, object.name, field_path(pointer))
+    format!("{} {}{separator}{}", object.kind.as_str(), object.name, field_path(pointer))
 }
 
 /// A JSON pointer the way kubectl writes field paths: `spec.rules[0].host`.

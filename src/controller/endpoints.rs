@@ -219,3 +219,6 @@ fn slice_ports(slice: &EndpointSlice, port: &ServicePort) -> impl Iterator<Item 
 fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol == "TCP")
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,34 @@ pub enum Kind {
     Portcullis,
 }
 
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Ingress,
+        Self::IngressClass,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+        Self::Policy,
+        Self::IdentityProvider,
+        Self::Portcullis,
+    ];
+
+    /// The name in `kind:`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "Ingress",
+            Self::IngressClass => "IngressClass",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+            Self::Policy => "Policy",
+            Self::IdentityProvider => "IdentityProvider",
+            Self::Portcullis => "Portcullis",
+        }
+    }
+}
+
 /// An object that a finding is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ObjectRef {

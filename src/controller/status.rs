@@ -24,7 +24,7 @@ use crate::api::{IdentityProvider, Policy};
 use crate::clock::Clock;
 use crate::oidc::Oidc;
 use event::Announcer;
-use wanted::Wanted;
+use wanted::{Here, Wanted};
 
 /// The longest a call to the API server may take.
 const CALL: Duration = Duration::from_secs(5);
@@ -112,7 +112,7 @@ impl Writing {
         'newest: loop {
             let Some(now) = live.borrow_and_update().clone() else { return };
             self.written.retain(|object, written| wanted::version(&now.world, object) == written.over);
-            for wanted in wanted::statuses(&self.writer, &now) {
+            for wanted in self.wanted(&now) {
                 if !*leading.borrow() {
                     return;
                 }
@@ -136,6 +136,12 @@ impl Writing {
             }
             return;
         }
+    }
+
+    fn wanted(&self, live: &Live) -> Vec<Wanted> {
+        let StatusWriter { oidc, clock, field_manager, addresses, .. } = &self.writer;
+        let here = Here { addresses, field_manager, health: &|issuer| oidc.health(issuer), now: clock.now() };
+        wanted::statuses(here, live)
     }
 
     /// Writes one status, unless that was done or refused already; `false` where the API server does not answer.
@@ -165,6 +171,9 @@ impl Writing {
     async fn announce(&mut self, live: &Live, finding: Finding) -> bool {
         if self.announced.contains(&finding) {
             return true;
+        }
+        if finding.reason == wanted::EXPIRED {
+            tracing::warn!(secret = %finding.object.name, message = finding.message, remedy = finding.remedy, "finding");
         }
         let uid = wanted::uid(&live.world, &finding.object);
         match self.announcer.announce(&finding, uid, self.writer.clock.now()).await {

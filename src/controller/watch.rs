@@ -3,6 +3,7 @@
 //! An object that does not decode is passed on by name and spoils no other. A relist keeps the former set until it is
 //! whole. What no compile can use is dropped here.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -19,9 +20,11 @@ use rand::rngs::SysRng;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Batch;
 use super::world::{Change, ObjectName, Stored};
+use crate::metrics::Metrics;
 
 /// After this many seconds the API server ends a watch, and it is taken up again: well below the 240 s after which some
 /// load balancers forget an idle connection without telling.
@@ -32,6 +35,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause: once the API server answers again, the watch is back within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A watch that fails does so at once, or within [`CONNECT`]; after this long in silence it is up.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How long the API server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// Secrets of the installation's namespace that no compile reads: they stay out of memory.
 const UNREAD_SECRETS: &str = "type!=portcullis.dev/session,type!=portcullis.dev/key-ring,type!=helm.sh/release.v1,\
@@ -56,13 +65,14 @@ pub struct Cluster {
 /// A client for the control plane: what repeats a call is ours, for the client's own back-off grows beyond minutes.
 pub fn client(mut config: kube::Config) -> Result<Client, Error> {
     config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
     Client::try_from(config)
 }
 
 impl Cluster {
     /// Starts the watches, each a task.
-    pub(super) fn start(self, batches: &mpsc::Sender<Batch>) -> JoinSet<()> {
-        let mut watches = Watches { cluster: &self, batches, tasks: JoinSet::new() };
+    pub(super) fn start(self, batches: &mpsc::Sender<Batch>, metrics: &Metrics) -> JoinSet<()> {
+        let mut watches = Watches { cluster: &self, batches, metrics, tasks: JoinSet::new() };
         let all = || Config::default().timeout(WATCH_SECONDS);
         watches.everywhere(all(), Change::Class);
         watches.everywhere(all(), Change::Portcullis);
@@ -86,6 +96,7 @@ impl Cluster {
 struct Watches<'a> {
     cluster: &'a Cluster,
     batches: &'a mpsc::Sender<Batch>,
+    metrics: &'a Metrics,
     tasks: JoinSet<()>,
 }
 
@@ -134,8 +145,10 @@ impl Watches<'_> {
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
+        let Cow::Borrowed(kind) = K::kind(&()) else { unreachable!("the name of a kind is a constant") };
         let watch = Watch {
-            kind: K::kind(&()).into_owned(),
+            kind,
+            metrics: self.metrics.clone(),
             change,
             field_manager: self.cluster.field_manager.clone(),
             batches: self.batches.clone(),
@@ -167,7 +180,8 @@ fn namespace(name: ObjectName, namespace: Option<Stored<Namespace>>) -> Change {
 
 /// One watch.
 struct Watch<K> {
-    kind: String,
+    kind: &'static str,
+    metrics: Metrics,
     change: fn(ObjectName, Option<Stored<K>>) -> Change,
     field_manager: String,
     batches: mpsc::Sender<Batch>,
@@ -189,12 +203,18 @@ where
         let mut failures = 0;
         loop {
             let mut batch = Batch::default();
-            let mut next = events.next().await;
+            let mut next = if failures == 0 {
+                events.next().await
+            } else if let Ok(event) = timeout(QUIET, events.next()).await {
+                event
+            } else {
+                self.is_up(&mut failures);
+                None
+            };
             // What has come already goes along in one batch.
             while let Some(Ok(event)) = next {
-                if self.take(event, &mut batch) && failures > 0 {
-                    tracing::info!(kind = self.kind, "watching again");
-                    failures = 0;
+                if self.take(event, &mut batch) {
+                    self.is_up(&mut failures);
                 }
                 next = events.next().now_or_never().flatten();
             }
@@ -202,13 +222,19 @@ where
                 return;
             }
             if let Some(Err(error)) = next {
-                if failures == 0 {
-                    self.say(&error);
-                }
+                self.say(&error, failures);
                 tokio::time::sleep(pause(failures, SysRng.try_next_u32().unwrap_or_default())).await;
                 failures += 1;
             }
         }
+    }
+
+    fn is_up(&self, failures: &mut u32) {
+        if *failures > 0 {
+            tracing::info!(kind = self.kind, "watching again");
+        }
+        *failures = 0;
+        self.metrics.watch_synced(self.kind, true);
     }
 
     /// Takes an event into the batch; gives whether the API server answered.
@@ -260,9 +286,12 @@ where
     }
 
     /// One line where a watch begins to fail: what was read last stays in force.
-    fn say(&self, error: &watcher::Error) {
-        let kind = &self.kind;
+    fn say(&self, error: &watcher::Error, failures: u32) {
+        let kind = self.kind;
+        self.metrics.watch_restart(kind);
+        self.metrics.watch_synced(kind, false);
         match status_of(error) {
+            _ if failures > 0 => tracing::debug!(kind, %error, failures, "cannot watch"),
             Some(404) => tracing::error!(kind, "the API server does not know this kind; apply the files in crds/"),
             Some(403) => tracing::error!(kind, %error, "may not watch; apply the roles in manifests/"),
             _ => tracing::warn!(kind, %error, "cannot watch, trying again"),
@@ -313,7 +342,8 @@ mod tests {
     async fn batches(events: Vec<Given>, count: usize) -> Vec<(bool, Vec<String>)> {
         let (batches, mut received) = mpsc::channel(16);
         let watch = Watch {
-            kind: "Service".to_owned(),
+            kind: "Service",
+            metrics: Metrics::new(),
             change: Change::Service,
             field_manager: "us".to_owned(),
             batches,

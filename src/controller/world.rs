@@ -346,3 +346,6 @@ fn same_meta(a: &impl kube::Resource, b: &impl kube::Resource) -> bool {
     };
     part(a.meta()) == part(b.meta())
 }
+
+#[cfg(test)]
+mod tests;

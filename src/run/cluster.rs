@@ -54,6 +54,7 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
             field_manager: cluster.controller.clone(),
         }),
         publisher,
+        metrics: base.metrics.clone(),
         defaults: defaults(&cluster, &process, &base)?,
         own_addresses: cluster.own_address.clone().into(),
         complete: None,

@@ -41,15 +41,15 @@ pub(super) enum Outcome {
 }
 
 /// The kinds that are read, with their API version; the flag tells whether they live in a namespace.
-const KINDS: &[(Kind, &str, &str, bool)] = &[
-    (Kind::Ingress, "networking.k8s.io/v1", "Ingress", true),
-    (Kind::IngressClass, "networking.k8s.io/v1", "IngressClass", false),
-    (Kind::Service, "v1", "Service", true),
-    (Kind::Secret, "v1", "Secret", true),
-    (Kind::EndpointSlice, "discovery.k8s.io/v1", "EndpointSlice", true),
-    (Kind::Portcullis, "portcullis.dev/v1alpha1", "Portcullis", false),
-    (Kind::IdentityProvider, "portcullis.dev/v1alpha1", "IdentityProvider", false),
-    (Kind::Policy, "portcullis.dev/v1alpha1", "Policy", true),
+const KINDS: &[(Kind, &str, bool)] = &[
+    (Kind::Ingress, "networking.k8s.io/v1", true),
+    (Kind::IngressClass, "networking.k8s.io/v1", false),
+    (Kind::Service, "v1", true),
+    (Kind::Secret, "v1", true),
+    (Kind::EndpointSlice, "discovery.k8s.io/v1", true),
+    (Kind::Portcullis, "portcullis.dev/v1alpha1", false),
+    (Kind::IdentityProvider, "portcullis.dev/v1alpha1", false),
+    (Kind::Policy, "portcullis.dev/v1alpha1", true),
 ];
 
 /// Reads one document of `file`.
@@ -71,12 +71,12 @@ pub(super) fn read(document: Document, file: &Arc<str>) -> Outcome {
     if kind == "Namespace" {
         return Outcome::Passed(None);
     }
-    let Some(&(kind, version, _, namespaced)) = KINDS.iter().find(|(_, _, name, _)| *name == kind) else {
+    let Some(&(kind, version, namespaced)) = KINDS.iter().find(|(known, ..)| known.as_str() == kind) else {
         let message = format!("objects of kind `{kind}` are not read");
         return Outcome::Passed(Some(complain("/kind", Severity::Warning, message, "remove it, or leave it as it is")));
     };
     if text("/apiVersion") != Some(version) {
-        let message = format!("a `{kind:?}` of this API version is not read");
+        let message = format!("a `{}` of this API version is not read", kind.as_str());
         let remedy = format!("write `apiVersion: {version}`");
         return Outcome::Refused(complain("/apiVersion", Severity::Error, message, &remedy));
     }

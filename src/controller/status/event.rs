@@ -56,7 +56,7 @@ impl Announcer {
         let namespace = if object.name.namespace.is_empty() { "default" } else { &*object.name.namespace };
         let regarding = ObjectReference {
             api_version: Some(api_version(object.kind).to_owned()),
-            kind: Some(format!("{:?}", object.kind)),
+            kind: Some(object.kind.as_str().to_owned()),
             name: Some(object.name.name.to_string()),
             namespace: (!object.name.namespace.is_empty()).then(|| object.name.namespace.to_string()),
             uid,

@@ -10,16 +10,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use super::StatusWriter;
 use crate::api::{IdentityProviderStatus, PolicyStatus};
 use crate::controller::Live;
 use crate::controller::complaint::field_path;
 use crate::controller::report::{Finding, IngressState, Kind, ObjectRef, PolicyState, ProviderState, Report, Severity};
 use crate::controller::world::{ObjectName, Objects, World};
+use crate::identity::Issuer;
 use crate::oidc::IssuerHealth;
 
 /// The longest condition message, in bytes; the API server takes 32 KiB.
 const MESSAGE_BYTES: usize = 4096;
+
+/// The reason of a finding that time brings, and no compile.
+pub(super) const EXPIRED: &str = "CertificateExpired";
 
 /// A status that is not as it should be.
 #[derive(Clone, PartialEq, Debug)]
@@ -56,11 +59,22 @@ fn without_times(mut status: Value) -> Value {
     status
 }
 
+/// What statuses depend on beside what is live.
+#[derive(Clone, Copy)]
+pub(super) struct Here<'a> {
+    /// The addresses that an Ingress gets.
+    pub(super) addresses: &'a [String],
+    /// By what name our statuses are known.
+    pub(super) field_manager: &'a str,
+    /// What is known of issuers.
+    pub(super) health: &'a dyn Fn(&Issuer) -> IssuerHealth,
+    /// The time.
+    pub(super) now: Timestamp,
+}
+
 /// All statuses that differ from the live ones, newest objects first.
-pub(super) fn statuses(writer: &StatusWriter, live: &Live) -> Vec<Wanted> {
-    let now = writer.clock.now();
-    let mut all: Vec<_> =
-        ingresses(writer, live).chain(policies(live, now)).chain(providers(writer, live, now)).collect();
+pub(super) fn statuses(here: Here<'_>, live: &Live) -> Vec<Wanted> {
+    let mut all: Vec<_> = ingresses(here, live).chain(policies(here, live)).chain(providers(here, live)).collect();
     all.sort_by_key(|wanted| Reverse(wanted.created));
     all
 }
@@ -70,8 +84,8 @@ fn decoded<T>(objects: &Objects<T>) -> impl Iterator<Item = (&ObjectName, &T)> {
 }
 
 /// The address, for who is served; none any more, for who is no longer ours but has it from us.
-fn ingresses<'a>(writer: &'a StatusWriter, live: &'a Live) -> impl Iterator<Item = Wanted> + 'a {
-    let addresses: Vec<_> = writer.addresses.iter().map(|address| entry(address)).collect();
+fn ingresses<'a>(here: Here<'a>, live: &'a Live) -> impl Iterator<Item = Wanted> + 'a {
+    let addresses: Vec<_> = here.addresses.iter().map(|address| entry(address)).collect();
     decoded(&live.world.ingresses).filter_map(move |(name, ingress)| {
         let wanted = match live.report.ingresses.get(name) {
             Some(IngressState::Served) if !addresses.is_empty() && published(ingress) != addresses => {
@@ -79,7 +93,7 @@ fn ingresses<'a>(writer: &'a StatusWriter, live: &'a Live) -> impl Iterator<Item
             }
             // Whoever has an address keeps it: taking it away would take the host out of the DNS.
             Some(_) => return None,
-            None if is_ours(ingress, &writer.field_manager) => json!({"loadBalancer": {}}),
+            None if is_ours(ingress, here.field_manager) => json!({"loadBalancer": {}}),
             None => return None,
         };
         Some(Wanted::new(Kind::Ingress, ingress, wanted))
@@ -103,19 +117,23 @@ fn published(ingress: &Ingress) -> Vec<Value> {
 }
 
 /// Whether we have written the status; the watch leaves no managed fields but ours.
-fn is_ours(ingress: &Ingress, field_manager: &str) -> bool {
-    ingress.managed_fields().iter().any(|fields| {
+fn is_ours(object: &impl Resource, field_manager: &str) -> bool {
+    object.managed_fields().iter().any(|fields| {
         fields.manager.as_deref() == Some(field_manager) && fields.subresource.as_deref() == Some("status")
     })
 }
 
-fn policies(live: &Live, now: Timestamp) -> impl Iterator<Item = Wanted> + '_ {
+fn policies<'a>(here: Here<'a>, live: &'a Live) -> impl Iterator<Item = Wanted> + 'a {
     decoded(&live.world.policies).filter_map(move |(name, policy)| {
         let state = live.report.policies.get(name)?;
+        // It may be for the Ingresses of another installation, which says so there.
+        if state.targets.is_empty() && policy.status.is_some() && !is_ours(policy, here.field_manager) {
+            return None;
+        }
         let object = ObjectRef { kind: Kind::Policy, name: name.clone() };
         let held = policy.status.as_ref().map_or(&[][..], |status| &status.conditions);
         let mut status = policy_status(state, accepted(&live.report, &object, state.accepted));
-        date(&mut status.conditions, held, now);
+        date(&mut status.conditions, held, here.now);
         (policy.status.as_ref() != Some(&status)).then(|| Wanted::new(Kind::Policy, policy, json!(status)))
     })
 }
@@ -132,14 +150,14 @@ fn policy_status(state: &PolicyState, accepted: Condition) -> PolicyStatus {
     PolicyStatus { observed_generation: state.observed_generation, targets: Some(names.join(",")), conditions }
 }
 
-fn providers<'a>(writer: &'a StatusWriter, live: &'a Live, now: Timestamp) -> impl Iterator<Item = Wanted> + 'a {
+fn providers<'a>(here: Here<'a>, live: &'a Live) -> impl Iterator<Item = Wanted> + 'a {
     decoded(&live.world.providers).filter_map(move |(name, provider)| {
         let state = live.report.providers.get(name)?;
         let object = ObjectRef { kind: Kind::IdentityProvider, name: name.clone() };
         let held = provider.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let health = state.issuer.as_ref().map(|issuer| writer.oidc.health(issuer));
+        let health = state.issuer.as_ref().map(here.health);
         let mut status = provider_status(state, health, accepted(&live.report, &object, state.accepted));
-        date(&mut status.conditions, held, now);
+        date(&mut status.conditions, held, here.now);
         let differs = provider.status.as_ref() != Some(&status);
         differs.then(|| Wanted::new(Kind::IdentityProvider, provider, json!(status)))
     })
@@ -166,7 +184,8 @@ fn provider_status(state: &ProviderState, health: Option<IssuerHealth>, accepted
 
 /// `Accepted`: true, or false with the findings on the object.
 fn accepted(report: &Report, object: &ObjectRef, accepted: bool) -> Condition {
-    let findings: Vec<_> = report.findings.iter().filter(|finding| finding.object == *object).collect();
+    let first = report.findings.partition_point(|finding| finding.object < *object);
+    let findings: Vec<_> = report.findings[first..].iter().take_while(|finding| finding.object == *object).collect();
     let worst = findings.iter().find(|finding| finding.severity == Severity::Error);
     let said = findings.iter().map(|finding| sentence(finding)).collect::<Vec<_>>().join("\n");
     match (accepted, said.is_empty()) {
@@ -204,8 +223,13 @@ fn condition(type_: &str, status: &str, reason: &str, message: String) -> Condit
 fn date(conditions: &mut [Condition], held: &[Condition], now: Timestamp) {
     for condition in conditions {
         let former = held.iter().find(|held| held.type_ == condition.type_ && held.status == condition.status);
-        condition.last_transition_time = former.map_or(Time(now), |held| held.last_transition_time.clone());
+        condition.last_transition_time =
+            former.map_or(Time(whole_second(now)), |held| held.last_transition_time.clone());
     }
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// The findings of a report, and those that time brings: certificates that have ended.
@@ -213,7 +237,7 @@ pub(super) fn findings(report: &Report, now: Timestamp) -> impl Iterator<Item = 
     let ended = report.certificates.iter().filter(move |(_, end)| **end < now).map(|(name, end)| Finding {
         object: ObjectRef { kind: Kind::Secret, name: name.clone() },
         field: "/data/tls.crt".to_owned(),
-        reason: "CertificateExpired",
+        reason: EXPIRED,
         severity: Severity::Warning,
         message: format!("the certificate ended at {end:.0} and is still served"),
         remedy: "put one that is valid into the Secret".to_owned(),
@@ -248,3 +272,6 @@ fn meta<'a>(world: &'a World, object: &ObjectRef) -> Option<&'a ObjectMeta> {
 fn meta_in<'a, T: Resource>(objects: &'a Objects<T>, name: &ObjectName) -> Option<&'a ObjectMeta> {
     Some(objects.get(name)?.decoded()?.meta())
 }
+
+#[cfg(test)]
+mod tests;
