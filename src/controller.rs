@@ -240,14 +240,10 @@ impl Owner {
     }
 
     fn count(&self, snapshot: &Snapshot, report: &Report) {
-        let accesses: [(_, fn(&Access) -> bool); 3] = [
-            ("open", |access| matches!(access, Access::Open(_))),
-            ("guarded", |access| matches!(access, Access::Guarded { .. })),
-            ("closed", |access| matches!(access, Access::Closed(_))),
-        ];
-        for (name, is) in accesses {
-            self.metrics.routes(name, snapshot.routes.iter().filter(|route| is(&route.access)).count());
-        }
+        let count = |is: fn(&Access) -> bool| snapshot.routes.iter().filter(|route| is(&route.access)).count();
+        self.metrics.routes("open", count(|access| matches!(access, Access::Open(_))));
+        self.metrics.routes("guarded", count(|access| matches!(access, Access::Guarded { .. })));
+        self.metrics.routes("closed", count(|access| matches!(access, Access::Closed(_))));
         for kind in Kind::ALL {
             let on = report.findings.iter().filter(|finding| finding.object.kind == kind);
             self.metrics.findings(kind.as_str(), on.count());

@@ -171,7 +171,7 @@ where
 }
 
 /// Of a namespace one thing counts: whether it is on its way out.
-#[expect(clippy::needless_pass_by_value, reason = "the shape of every watch")]
+#[expect(clippy::needless_pass_by_value, reason = "it stands where the constructors of changes stand")]
 fn namespace(name: ObjectName, namespace: Option<Stored<Namespace>>) -> Change {
     let status = namespace.as_ref().and_then(Stored::decoded).and_then(|namespace| namespace.status.as_ref());
     let ending = status.and_then(|status| status.phase.as_deref()) == Some("Terminating");

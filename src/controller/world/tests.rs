@@ -11,7 +11,7 @@ fn web() -> ObjectName {
     ObjectName::new("shop", "web")
 }
 
-fn ingress(metadata: Value, spec: Value, status: Value) -> Change {
+fn ingress(metadata: &Value, spec: &Value, status: &Value) -> Change {
     Change::Ingress(web(), stored(json!({"metadata": metadata, "spec": spec, "status": status})))
 }
 
@@ -54,7 +54,11 @@ fn a_status_that_somebody_writes_asks_for_no_compile() {
     let mut keeper = Keeper::default();
     let object = |version: &str, ip: &str| {
         let status = json!({"loadBalancer": {"ingress": [{"ip": ip}]}});
-        ingress(json!({"resourceVersion": version, "generation": 1}), json!({"ingressClassName": "portcullis"}), status)
+        ingress(
+            &json!({"resourceVersion": version, "generation": 1}),
+            &json!({"ingressClassName": "portcullis"}),
+            &status,
+        )
     };
     assert_eq!(keeper.apply(object("1", "192.0.2.1")), Effect::Compile);
     assert_eq!(keeper.apply(object("2", "192.0.2.2")), Effect::Status);
@@ -64,20 +68,14 @@ fn a_status_that_somebody_writes_asks_for_no_compile() {
 
 #[test]
 fn whatever_compile_reads_asks_for_a_compile() {
-    let before = ingress(json!({"uid": "1"}), json!({"ingressClassName": "a"}), json!({}));
+    let before = ingress(&json!({"uid": "1"}), &json!({"ingressClassName": "a"}), &json!({}));
+    let annotated = json!({"uid": "1", "annotations": {"portcullis.dev/access": "public"}});
+    let ending = json!({"uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"});
     let others = [
-        ingress(json!({"uid": "1"}), json!({"ingressClassName": "b"}), json!({})),
-        ingress(
-            json!({"uid": "1", "annotations": {"portcullis.dev/access": "public"}}),
-            json!({"ingressClassName": "a"}),
-            json!({}),
-        ),
-        ingress(
-            json!({"uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"}),
-            json!({"ingressClassName": "a"}),
-            json!({}),
-        ),
-        ingress(json!({"uid": "2"}), json!({"ingressClassName": "a"}), json!({})),
+        ingress(&json!({"uid": "1"}), &json!({"ingressClassName": "b"}), &json!({})),
+        ingress(&annotated, &json!({"ingressClassName": "a"}), &json!({})),
+        ingress(&ending, &json!({"ingressClassName": "a"}), &json!({})),
+        ingress(&json!({"uid": "2"}), &json!({"ingressClassName": "a"}), &json!({})),
         Change::Ingress(web(), Some(Stored::Undecodable("broken".into()))),
         Change::Ingress(web(), None),
         Change::Namespace("shop".into(), true),
