@@ -10,6 +10,7 @@ mod roles;
 mod sign_in;
 mod stalled;
 mod statuses;
+mod stored_sessions;
 
 use std::pin::Pin;
 
@@ -34,6 +35,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "policy", run: |bed| Box::pin(policy::journey(bed)) },
     Journey { name: "endpoints", run: |bed| Box::pin(endpoints::journey(bed)) },
     Journey { name: "refresh", run: |bed| Box::pin(refresh::journey(bed)) },
+    Journey { name: "stored_sessions", run: |bed| Box::pin(stored_sessions::journey(bed)) },
     Journey { name: "etcd_dump", run: |bed| Box::pin(etcd_dump::journey(bed)) },
     Journey { name: "stalled", run: |bed| Box::pin(stalled::journey(bed)) },
     Journey { name: "api_outage", run: |bed| Box::pin(api_outage::journey(bed)) },
