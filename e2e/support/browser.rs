@@ -14,7 +14,7 @@ use super::program::output;
 /// One browser with one page and a profile of its own.
 pub struct Browser {
     child: Child,
-    commands: ChildStdin,
+    commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     pictures: PathBuf,
 }
@@ -33,7 +33,7 @@ impl Browser {
             .stderr(File::create(folder.join("browser.log")).expect("the folder is there"))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start node: {error}"));
-        let commands = child.stdin.take().expect("it was asked for");
+        let commands = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().expect("it was asked for"));
         Self { child, commands, answers, pictures: folder.to_owned() }
     }
@@ -84,7 +84,7 @@ impl Browser {
 
     fn order(&mut self, command: &Value) -> Value {
         let line = block_in_place(|| {
-            writeln!(self.commands, "{command}")?;
+            writeln!(self.commands.as_ref().expect("it is there until the end"), "{command}")?;
             let mut line = String::new();
             self.answers.read_line(&mut line).map(|_| line)
         });
@@ -99,11 +99,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Node closes Chromium when it is told to end, and leaves it behind when it is killed.
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(self.child.id().try_into().expect("the kernel's own range")),
-            nix::sys::signal::Signal::SIGTERM,
-        );
+        // The end of its input is the end of the script, which closes Chromium; killed, it would leave it behind.
+        self.commands = None;
         let _ = self.child.wait();
     }
 }
