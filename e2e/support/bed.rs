@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::authority::Authority;
 use super::cluster::Cluster;
-use super::objects::{INSTALLATION, namespace};
 
 /// What the journeys share.
 pub struct Bed {
@@ -26,7 +25,6 @@ impl Bed {
         fs::create_dir_all(&folder).expect("the folder can be made");
         let authority = Authority::new(&folder);
         let cluster = Cluster::start(programs, &folder).await;
-        cluster.apply(&[namespace(INSTALLATION)]);
         cluster.apply_folder("crds");
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
         cluster.apply_folder("manifests");

@@ -9,7 +9,7 @@ use super::provider::{CLIENT_ID, CLIENT_SECRET, ISSUER};
 pub const INSTALLATION: &str = "portcullis-system";
 
 /// The port of every app.
-pub const APP_PORT: u16 = 8080;
+pub const APP_PORT: u16 = 3000;
 
 /// What the administrator writes: the class, its settings, and the provider with its client and its authority.
 pub fn installation(authority: &str) -> Vec<Value> {
