@@ -18,7 +18,7 @@ use crate::support::bed::Bed;
 
 /// A journey.
 pub struct Journey {
-    /// The name of its file.
+    /// Its name, and that of its namespace and its folder.
     pub name: &'static str,
     /// The journey itself; it panics where it goes wrong.
     pub run: for<'a> fn(&'a Bed) -> Run<'a>,
@@ -30,13 +30,13 @@ type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 pub const JOURNEYS: &[Journey] = &[
     Journey { name: "statuses", run: |bed| Box::pin(statuses::journey(bed)) },
     Journey { name: "roles", run: |bed| Box::pin(roles::journey(bed)) },
-    Journey { name: "sign_in", run: |bed| Box::pin(sign_in::journey(bed)) },
+    Journey { name: "sign-in", run: |bed| Box::pin(sign_in::journey(bed)) },
     Journey { name: "certificate", run: |bed| Box::pin(certificate::journey(bed)) },
     Journey { name: "policy", run: |bed| Box::pin(policy::journey(bed)) },
     Journey { name: "endpoints", run: |bed| Box::pin(endpoints::journey(bed)) },
     Journey { name: "refresh", run: |bed| Box::pin(refresh::journey(bed)) },
-    Journey { name: "stored_sessions", run: |bed| Box::pin(stored_sessions::journey(bed)) },
-    Journey { name: "etcd_dump", run: |bed| Box::pin(etcd_dump::journey(bed)) },
+    Journey { name: "stored-sessions", run: |bed| Box::pin(stored_sessions::journey(bed)) },
+    Journey { name: "etcd-dump", run: |bed| Box::pin(etcd_dump::journey(bed)) },
     Journey { name: "stalled", run: |bed| Box::pin(stalled::journey(bed)) },
-    Journey { name: "api_outage", run: |bed| Box::pin(api_outage::journey(bed)) },
+    Journey { name: "api-outage", run: |bed| Box::pin(api_outage::journey(bed)) },
 ];

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::time::{interval, sleep};
 
 use crate::support::bed::Bed;
 use crate::support::client::{Ask, Client};
 use crate::support::eventually::eventually;
-use crate::support::objects::policy;
+use crate::support::objects::{allow_group, policy};
 use crate::support::provider::STAFF;
 use crate::support::scene::{APP, Scene};
 
@@ -62,15 +61,11 @@ async fn work(person: Client, over: Arc<AtomicBool>) -> usize {
 }
 
 async fn a_change_takes_effect(scene: &Scene<'_>) {
-    let person = scene.visitor();
-    eventually("a new sign-in succeeds again", Duration::from_secs(40), async || {
-        (person.browse(APP).await.status == 200 || person.sign_in(APP, &STAFF).await.status == 200).then_some(())
+    let person = eventually("a new sign-in succeeds again", Duration::from_secs(40), async || {
+        let person = scene.visitor();
+        (person.sign_in(APP, &STAFF).await.status == 200).then_some(person)
     })
     .await;
-    let rules = json!([{"name": "others", "effect": "Allow", "principal": {"groups": ["others"]}}]);
-    scene.bed.cluster.apply(&[policy(scene.namespace, "staff", &rules)]);
-    eventually("the changed Policy refuses the staff", Duration::from_secs(40), async || {
-        (person.send(Ask::get(APP)).await.status == 403).then_some(())
-    })
-    .await;
+    scene.bed.cluster.apply(&[policy(scene.namespace, "staff", &allow_group("others"))]);
+    person.comes_to(APP, 403).await;
 }

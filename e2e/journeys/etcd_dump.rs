@@ -1,7 +1,5 @@
 //! No session datum rests in the clear: whoever reads etcd finds neither who is signed in nor anything to sign in with.
 
-use std::fs;
-
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use serde_json::json;
 
@@ -21,7 +19,7 @@ pub async fn journey(bed: &Bed) {
     assert!(!scene.session_secrets().is_empty(), "the session rests in a Secret");
     plant(bed);
 
-    let dump: Vec<_> = bed.cluster.etcd_files().iter().map(|file| fs::read(file).expect("etcd's file")).collect();
+    let dump = bed.cluster.etcd_dump();
     let found = |datum: &[u8]| -> Vec<Vec<u8>> {
         let spellings = spellings(datum).into_iter();
         spellings.filter(|spelling| dump.iter().any(|file| contains(file, spelling))).collect()

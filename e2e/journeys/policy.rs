@@ -1,12 +1,10 @@
 //! A Policy is broken in ways that the API server lets pass, deleted and restored: its route is closed meanwhile, it says
 //! why in three places, and the neighbour never notices.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::bed::Bed;
-use crate::support::client::{Ask, Client};
+use crate::support::client::Client;
 use crate::support::eventually::{SOON, eventually};
 use crate::support::objects::{allow_group, policy};
 use crate::support::provider::STAFF;
@@ -24,16 +22,16 @@ pub async fn journey(bed: &Bed) {
 
     for validation in ["--validate=warn", "--validate=ignore"] {
         bed.cluster.apply_with(&[validation], &[misspelt(scene.namespace)]);
-        answers(&person, APP, 503).await;
+        person.comes_to(APP, 503).await;
         says_why(&scene).await;
-        answers(&person, NEIGHBOUR_APP, 200).await;
+        person.comes_to(NEIGHBOUR_APP, 200).await;
         restore(&scene, &person).await;
     }
 
     bed.cluster.kubectl(&["delete", "policies.portcullis.dev", "staff", "--namespace", scene.namespace]);
-    answers(&person, APP, 503).await;
+    person.comes_to(APP, 503).await;
     scene.event("app", "staff").await;
-    answers(&person, NEIGHBOUR_APP, 200).await;
+    person.comes_to(NEIGHBOUR_APP, 200).await;
     restore(&scene, &person).await;
     scene.portcullis.stop().await;
 }
@@ -47,7 +45,7 @@ fn misspelt(namespace: &str) -> Value {
 
 async fn restore(scene: &Scene<'_>, person: &Client) {
     scene.bed.cluster.apply(&[policy(scene.namespace, "staff", &allow_group("staff"))]);
-    answers(person, APP, 200).await;
+    person.comes_to(APP, 200).await;
     eventually("`kubectl get policy` calls it accepted", SOON, async || {
         (condition(scene)["status"] == "True").then_some(())
     })
@@ -74,11 +72,4 @@ fn condition(scene: &Scene) -> Value {
     let conditions = policy["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let newest = |condition: &Value| condition["observedGeneration"] == policy["metadata"]["generation"];
     conditions.into_iter().find(|one| one["type"] == "Accepted" && newest(one)).unwrap_or_default()
-}
-
-async fn answers(client: &Client, url: &str, status: u16) {
-    eventually(&format!("{status} from {url}"), Duration::from_secs(10), async || {
-        (client.send(Ask::get(url).navigating()).await.status == status).then_some(())
-    })
-    .await;
 }

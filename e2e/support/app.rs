@@ -24,7 +24,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::eventually::SOON;
+use super::eventually::START;
 use super::program::Program;
 
 /// The first argument of this program that makes it an app and nothing else.
@@ -79,7 +79,7 @@ pub async fn start_program(address: &str, folder: &Path) -> Program {
     let this = std::env::current_exe().expect("the system knows its programs");
     let log = folder.join(format!("app-{address}.log"));
     let mut program = Program::start("the app", Command::new(this).args([COMMAND, address]), &log);
-    program.prints("ready", SOON).await;
+    program.prints("ready", START).await;
     program
 }
 

@@ -17,12 +17,13 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use super::authority::Authority;
+use super::eventually::{PAUSE, SOON};
 use super::provider::Person;
 
 /// From the first byte sent to the last received.
@@ -126,17 +127,31 @@ impl Client {
 
     /// Goes to an address as a person does, over redirects to a page.
     pub async fn browse(&self, url: &str) -> Answer {
-        self.follow(Ask::get(url).navigating()).await
+        self.follow(Ask::get(url), None).await
     }
 
     /// Goes to an address, signs in at the provider where it is asked to, and comes back.
     pub async fn sign_in(&self, url: &str, person: &Person) -> Answer {
-        let form = self.browse(url).await;
-        assert!(form.url.path().starts_with("/interaction/"), "no sign-in form at {}: {}", form.url, form.text());
-        let filled = Ask::post(form.url.as_str(), format!("login={}", person.login))
-            .with("content-type", "application/x-www-form-urlencoded")
-            .with("origin", form.url.origin().ascii_serialization());
-        self.follow(filled.navigating()).await
+        self.follow(self.filled_form(url, person).await, None).await
+    }
+
+    /// The same but for the last step: the session is there, and no request has used it.
+    pub async fn sign_in_only(&self, url: &str, person: &Person) {
+        let last = self.follow(self.filled_form(url, person).await, Some(url)).await;
+        assert_eq!(last.headers[header::LOCATION], url, "{}", last.text());
+    }
+
+    /// Goes to an address again and again, until it answers with a status.
+    pub async fn comes_to(&self, url: &str, status: u16) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let last = self.send(Ask::get(url).navigating()).await;
+            if last.status == status {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{url} answers {}, not {status}: {}", last.status, last.text());
+            sleep(PAUSE).await;
+        }
     }
 
     /// The cookies of a host as a `Cookie` field has them.
@@ -167,13 +182,25 @@ impl Client {
         TlsConnector::from(Arc::new(config)).connect(name, dial(host, port).await?).await
     }
 
-    async fn follow(&self, ask: Ask) -> Answer {
-        let mut answer = self.send(ask).await;
+    async fn filled_form(&self, url: &str, person: &Person) -> Ask {
+        let form = self.browse(url).await;
+        assert!(form.url.path().starts_with("/interaction/"), "no sign-in form at {}: {}", form.url, form.text());
+        Ask::post(form.url.as_str(), format!("login={}", person.login))
+            .with("content-type", "application/x-www-form-urlencoded")
+            .with("origin", form.url.origin().ascii_serialization())
+    }
+
+    /// Follows redirects to a page, or to the one that leads to `short_of`.
+    async fn follow(&self, ask: Ask, short_of: Option<&str>) -> Answer {
+        let mut answer = self.send(ask.navigating()).await;
         for _ in 0..REDIRECTS {
             if !(300..400).contains(&answer.status) {
                 return answer;
             }
             let location = answer.headers[header::LOCATION].to_str().expect("an address");
+            if short_of == Some(location) {
+                return answer;
+            }
             let next = answer.url.join(location).unwrap_or_else(|error| panic!("`{location}`: {error}"));
             answer = self.send(Ask::get(next.as_str()).navigating()).await;
         }

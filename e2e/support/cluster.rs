@@ -5,13 +5,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::eventually::{SOON, eventually};
+use super::eventually::{SOON, START, eventually};
 use super::program::{Program, output};
 
 /// Where the API server answers.
@@ -19,9 +18,6 @@ const SERVER: &str = "https://127.0.0.1:6443";
 
 /// Where etcd answers.
 const ETCD: &str = "http://127.0.0.1:2379";
-
-/// From the first exec to the first answer, on a machine that is busy.
-const START: Duration = Duration::from_secs(90);
 
 /// The users: token, name, uid, groups. The second is known to RBAC as the ServiceAccount of the manifests.
 const USERS: &str = r#"admin-token,admin,1,"system:masters"
@@ -103,9 +99,13 @@ impl Cluster {
         self.kubectl(&["apply", "--server-side", "--kustomize", &path.to_string_lossy()]);
     }
 
-    /// The files of etcd: every revision of every object that it has not compacted away.
-    pub fn etcd_files(&self) -> Vec<PathBuf> {
-        files_below(&self.folder.join("etcd"))
+    /// All that etcd has on disk: every revision of every object that it has not compacted away. It writes ahead into files
+    /// of zeros, which are left out.
+    pub fn etcd_dump(&self) -> Vec<Vec<u8>> {
+        let files = files_below(&self.folder.join("etcd")).into_iter();
+        let read = |file| fs::read(file).expect("etcd's file");
+        let written = |bytes: Vec<u8>| bytes.iter().rposition(|&byte| byte != 0).map(|last| bytes[..=last].to_vec());
+        files.map(read).filter_map(written).collect()
     }
 
     fn kubectl_command(&self) -> Command {

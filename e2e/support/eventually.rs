@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Between two looks.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const PAUSE: Duration = Duration::from_millis(50);
 
 /// Looks until there is a value to give.
 ///
@@ -24,3 +24,6 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut look: impl AsyncFnMu
 
 /// What most things take at most on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
+
+/// From the first exec of a program to its first answer, on a machine that is busy.
+pub const START: Duration = Duration::from_secs(90);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::authority::Authority;
 use super::client::{Ask, Client};
-use super::eventually::{SOON, eventually};
+use super::eventually::{START, eventually};
 use super::objects::INSTALLATION;
 use super::program::Program;
 
@@ -42,7 +42,7 @@ impl Portcullis {
 
     /// Waits until it says that it serves.
     pub async fn ready(&mut self) {
-        eventually("Portcullis' /readyz", SOON, async || {
+        eventually("Portcullis' /readyz", START, async || {
             self.program.assert_runs();
             self.is_ready().await.then_some(())
         })

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::authority::Authority;
 use super::client::{Ask, Client};
-use super::eventually::SOON;
+use super::eventually::START;
 use super::program::Program;
 
 /// The issuer.
@@ -86,7 +87,7 @@ impl Provider {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/provider/provider.mjs");
         let log = folder.join("provider.log");
         let mut program = Program::start("the provider", Command::new("node").arg(script).arg(path), &log);
-        program.prints(&format!("ready {ISSUER}"), SOON).await;
+        program.prints(&format!("ready {ISSUER}"), START).await;
         Self { _program: program, door: Client::new(authority) }
     }
 
@@ -102,9 +103,9 @@ impl Provider {
     }
 
     /// Holds back each later answer of the token endpoint.
-    pub async fn delay(&self, milliseconds: u32) {
-        let answer =
-            self.door.send(Ask::post(&format!("{ADMIN}/delay"), json!({"ms": milliseconds}).to_string())).await;
+    pub async fn delay(&self, delay: Duration) {
+        let body = json!({"ms": delay.as_millis()}).to_string();
+        let answer = self.door.send(Ask::post(&format!("{ADMIN}/delay"), body)).await;
         assert_eq!(answer.status, 200);
     }
 }
