@@ -11,6 +11,7 @@ mod sign_in;
 mod stalled;
 mod statuses;
 mod stored_sessions;
+mod watch;
 
 use std::pin::Pin;
 
@@ -31,6 +32,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "statuses", run: |bed| Box::pin(statuses::journey(bed)) },
     Journey { name: "roles", run: |bed| Box::pin(roles::journey(bed)) },
     Journey { name: "sign-in", run: |bed| Box::pin(sign_in::journey(bed)) },
+    Journey { name: "watch", run: |bed| Box::pin(watch::journey(bed)) },
     Journey { name: "certificate", run: |bed| Box::pin(certificate::journey(bed)) },
     Journey { name: "policy", run: |bed| Box::pin(policy::journey(bed)) },
     Journey { name: "endpoints", run: |bed| Box::pin(endpoints::journey(bed)) },
