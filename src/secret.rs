@@ -36,3 +36,23 @@ impl<T: Zeroize + AsRef<[u8]>> PartialEq for Secret<T> {
 }
 
 impl<T: Zeroize + AsRef<[u8]>> Eq for Secret<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let printed = format!("{:?}", Some(Secret::new("hunter2".to_owned())));
+        assert_eq!(printed, "Some(***)");
+    }
+
+    #[test]
+    fn secrets_are_equal_where_their_values_are() {
+        let secret = |text: &str| Secret::new(text.to_owned());
+        assert_eq!(secret("hunter2"), secret("hunter2"));
+        assert_ne!(secret("hunter2"), secret("hunter3"));
+        assert_ne!(secret("hunter2"), secret("hunter22"));
+        assert_ne!(secret("hunter2"), secret(""));
+    }
+}

@@ -27,8 +27,8 @@ use super::{
 const CAPACITY: usize = 50_000;
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// Between attempts to remove an ended session from a store out of reach.
-const REMOVE_AGAIN: Duration = Duration::from_secs(5);
+/// Between attempts to remove an ended session from a store out of reach: at first, doubled each time, and at most.
+const REMOVE_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// What a ticket led to without the store.
 #[derive(Clone, Debug)]
@@ -244,8 +244,10 @@ impl Inner {
         let mut removed = self.store.remove(key).await;
         // Whoever asked may have gone.
         let _ = answer.send(removed.clone());
+        let (mut pause, longest) = REMOVE_AGAIN;
         while removed.is_err() && expires > Some(self.clock.now()) {
-            tokio::time::sleep(REMOVE_AGAIN).await;
+            tokio::time::sleep(pause).await;
+            pause = longest.min(pause * 2);
             self.cache.end(key, self.clock.now());
             removed = self.store.remove(key).await;
         }

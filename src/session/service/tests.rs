@@ -310,12 +310,22 @@ async fn while_the_store_is_out_of_reach_cached_sessions_go_on_for_a_while() {
 }
 
 #[tokio::test]
-async fn a_sign_out_that_the_store_did_not_take_is_told_and_holds_here() {
+async fn a_sign_out_that_the_store_did_not_take_is_told_holds_here_and_is_made_up_for() {
     let (ring, store) = (KeyRing::generate(), Arc::<Faulty>::default());
     let (sessions, _) = replica(&ring, &store);
-    let Begun { ticket, .. } = sessions.begin(sign_in()).await.unwrap();
+    let Begun { session, ticket } = sessions.begin(sign_in()).await.unwrap();
     store.down.store(true, Ordering::Relaxed);
     assert!(is_unreachable(&sessions.end(&ticket).await));
+    assert!(is_gone(&sessions.lookup(&ticket)));
+    assert!(store.inner.read(session.key).await.unwrap().is_some());
+
+    store.down.store(false, Ordering::Relaxed);
+    let removed = async {
+        while store.inner.read(session.key).await.unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), removed).await.expect("it is removed once the store is back");
     assert!(is_gone(&sessions.lookup(&ticket)));
 }
 
