@@ -32,6 +32,8 @@ pub struct Plane {
     pub https: SocketAddr,
     /// The audit trail as far as it is written.
     pub trail: Trail,
+    /// The sessions, to begin one without signing in.
+    pub sessions: Sessions,
     publisher: Publisher,
     running: Option<Running>,
     control: tokio::runtime::Runtime,
@@ -141,7 +143,7 @@ impl Plane {
         let shared = Shared {
             reader,
             audit: Audit::with_sink(Box::new(trail.clone()), RequestId(1), clock.clone()).unwrap(),
-            sessions,
+            sessions: sessions.clone(),
             oidc: Oidc::new(clock.clone(), control.handle().clone()),
             clock,
             metrics: Metrics::new(),
@@ -149,7 +151,7 @@ impl Plane {
             public_https_port: https.port(),
         };
         let running = Some(bound.start(&shared).unwrap());
-        Self { http, https, trail, publisher, running, control }
+        Self { http, https, trail, sessions, publisher, running, control }
     }
 
     /// Publishes another snapshot.
