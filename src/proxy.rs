@@ -6,6 +6,7 @@ pub mod authenticate;
 pub mod body;
 mod conn;
 mod connection;
+mod cork;
 pub mod endpoints;
 pub mod forward;
 pub mod headers;

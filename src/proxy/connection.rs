@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 
 use super::body::ProxyBody;
 use super::conn::{Conn, Transport};
+use super::cork::Corked;
 use super::headers::Pseudonym;
 use super::pulse::{Pulse, Tracked, Verdict, Watched};
 use super::service;
@@ -96,7 +97,7 @@ impl Thread {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (pulse, streams) = (Pulse::new(false), Streams::default());
-        let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
+        let io = TokioIo::new(Corked::new(Watched { stream, pulse: Arc::clone(&pulse) }));
         let service = self.service(&Rc::new(conn), &pulse, Some(streams.clone()));
         let connection = http2_builder(&self.limits, streams.clone()).serve_connection(io, service);
         // What ends an HTTP/2 connection was told to the client by GOAWAY.

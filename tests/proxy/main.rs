@@ -8,6 +8,7 @@ mod faults;
 mod fields;
 mod lifecycle;
 mod limits;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/plane.rs"]
 mod plane;
 mod streams;
