@@ -137,8 +137,9 @@ impl Client {
 
     /// The same but for the last step: the session is there, and no request has used it.
     pub async fn sign_in_only(&self, url: &str, person: &Person) {
-        let last = self.follow(self.filled_form(url, person).await, Some(url)).await;
-        assert_eq!(last.headers[header::LOCATION], url, "{}", last.text());
+        let url: Url = url.parse().expect("an address");
+        let last = self.follow(self.filled_form(url.as_str(), person).await, Some(&url)).await;
+        assert_eq!(last.headers[header::LOCATION], url.as_str(), "{}", last.text());
     }
 
     /// Goes to an address again and again, until it answers with a status.
@@ -191,17 +192,17 @@ impl Client {
     }
 
     /// Follows redirects to a page, or to the one that leads to `short_of`.
-    async fn follow(&self, ask: Ask, short_of: Option<&str>) -> Answer {
+    async fn follow(&self, ask: Ask, short_of: Option<&Url>) -> Answer {
         let mut answer = self.send(ask.navigating()).await;
         for _ in 0..REDIRECTS {
             if !(300..400).contains(&answer.status) {
                 return answer;
             }
             let location = answer.headers[header::LOCATION].to_str().expect("an address");
-            if short_of == Some(location) {
+            let next = answer.url.join(location).unwrap_or_else(|error| panic!("`{location}`: {error}"));
+            if short_of == Some(&next) {
                 return answer;
             }
-            let next = answer.url.join(location).unwrap_or_else(|error| panic!("`{location}`: {error}"));
             answer = self.send(Ask::get(next.as_str()).navigating()).await;
         }
         panic!("after {REDIRECTS} redirects still none the wiser, at {}", answer.url)
