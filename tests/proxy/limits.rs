@@ -143,3 +143,39 @@ fn connections_beyond_the_budget_wait() {
     drop(two);
     assert_eq!(three.answer().map(|answer| answer.status), Some(200));
 }
+
+/// One HTTP/2 frame (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+#[test]
+fn floods_end_their_connection_and_no_other() {
+    let plane = plane(&Upstream::ok(), Limits::default());
+    // `:method: GET`, `:path: /`, `:scheme: https`, `:authority: app.test` (RFC 7541 section 6).
+    let head = b"\x82\x84\x87\x41\x08app.test";
+    let streams = |count: u32| (0..count).map(|number| 2 * number + 1);
+    let resets = streams(5000).flat_map(|id| [frame(1, 5, id, head), frame(3, 0, id, &8_u32.to_be_bytes())]).flatten();
+    let overflow = 0x7fff_ffff_u32.to_be_bytes();
+    let own_resets = streams(5000).flat_map(|id| [frame(1, 5, id, head), frame(8, 0, id, &overflow)]).flatten();
+    let continuations =
+        [frame(1, 0, 1, head)].into_iter().chain((0..10_000).map(|_| frame(9, 0, 1, b"\x00\x01a\x01b"))).flatten();
+    let empty = [frame(1, 4, 1, head)].into_iter().chain((0..100_000).map(|_| frame(0, 0, 1, b""))).flatten();
+    let lists =
+        [frame(1, 5, 1, &[&head[..], &[b"\x0f\x1f\x7f".as_slice(), &[b'x'; 142]].concat()].concat().repeat(200))];
+    for (name, flood) in [
+        ("resets", resets.collect::<Vec<_>>()),
+        ("resets that we are made to send", own_resets.collect()),
+        ("continuations", continuations.collect()),
+        ("empty frames", empty.collect()),
+        ("a frame over the size", lists.concat()),
+    ] {
+        assert!(plane.block_on(crate::tls::h2_ends(plane.https, &flood)), "{name}");
+        assert_eq!(plane.client().ask(GET).status, 200, "{name}");
+    }
+}

@@ -328,3 +328,18 @@ pub async fn h2_idle(address: SocketAddr) -> std::time::Duration {
     drop(stream.read_to_end(&mut Vec::new()).await);
     start.elapsed()
 }
+
+/// Whether the server closes an HTTP/2 connection over these frames, long before it would for being idle.
+pub async fn h2_ends(address: SocketAddr, frames: &[u8]) -> bool {
+    let stream = connect(address, "app.test", ordinary(&["h2"])).await.unwrap();
+    let (mut reads, mut writes) = tokio::io::split(stream);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let flood = [preface, frames].concat();
+    // The server may close while the flood still runs.
+    let sending = tokio::spawn(async move { drop(writes.write_all(&flood).await) });
+    let mut received = Vec::new();
+    let within = std::time::Duration::from_secs(20);
+    let ended = tokio::time::timeout(within, reads.read_to_end(&mut received)).await.is_ok();
+    sending.abort();
+    ended
+}
