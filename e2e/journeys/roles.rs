@@ -98,6 +98,15 @@ pub async fn journey(bed: &Bed) {
             join_all(cases).await;
         }
     }
+    // Who may not delete has left a session behind.
+    bed.cluster.kubectl(&[
+        "delete",
+        "secrets",
+        "--namespace",
+        INSTALLATION,
+        "--selector",
+        "portcullis.dev/session-ends",
+    ]);
 }
 
 impl User {

@@ -47,7 +47,8 @@ async fn the_address_waits_for_the_certificate(bed: &Bed, first: &mut InProcess)
     let snapshot = reader.load();
     let route = snapshot.routes.iter().find(|route| &*route.ingress == "statuses/web").expect("its route is live");
     let endpoints = route.backend.as_ref().expect("its Service is there").endpoints.load();
-    assert_eq!(endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.244.1.1:8080"]);
+    let expected = format!("10.244.1.1:{}", objects::APP_PORT);
+    assert_eq!(endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
 }
 
 async fn an_address_that_somebody_removes_comes_back(bed: &Bed) {

@@ -60,18 +60,18 @@ impl Candidate {
     pub async fn run(self, leading: watch::Sender<bool>, stop: CancellationToken) {
         let mut seen = None;
         let mut valid_until = Instant::now();
+        let mut silent = false;
         loop {
             let began = Instant::now();
-            match timeout(CALL, self.try_hold(&mut seen)).await {
-                Ok(Ok(true)) => {
-                    valid_until = began + GIVE_UP;
-                    self.tell(&leading, true);
+            let answer = timeout(CALL, self.try_hold(&mut seen)).await;
+            let was_silent = std::mem::replace(&mut silent, !matches!(answer, Ok(Ok(_))));
+            match answer {
+                Ok(Ok(held)) => {
+                    valid_until = if held { began + GIVE_UP } else { began };
+                    self.tell(&leading, held);
                 }
-                Ok(Ok(false)) => {
-                    valid_until = began;
-                    self.tell(&leading, false);
-                }
-                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease, trying again"),
+                _ if was_silent => {}
+                Ok(Err(error)) => tracing::warn!(%error, "cannot take or renew the lease, trying again"),
                 Err(_) => tracing::warn!("the API server does not answer about the lease, trying again"),
             }
             let again = if valid_until == began + GIVE_UP { RENEW } else { RETRY };

@@ -61,6 +61,8 @@ struct Writing {
     refused: HashMap<ObjectRef, Wanted>,
     /// Findings whose Event is written.
     announced: BTreeSet<Finding>,
+    /// Whether the API server has not answered the last call.
+    silent: bool,
 }
 
 /// How a call ended.
@@ -82,6 +84,7 @@ impl StatusWriter {
             written: HashMap::new(),
             refused: HashMap::new(),
             announced: BTreeSet::new(),
+            silent: false,
         };
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,12 +162,18 @@ impl Writing {
                 tracing::warn!(object = ?object.kind, name = %object.name, why, "a status was refused");
                 self.refused.insert(object, wanted);
             }
-            Answer::Silent(why) => {
-                tracing::warn!(why, "cannot write statuses, trying again");
-                return false;
-            }
+            Answer::Silent(why) => return self.is_silent(&why),
         }
+        self.silent = false;
         true
+    }
+
+    /// One line for each time that the API server stops to answer; always `false`.
+    fn is_silent(&mut self, why: &str) -> bool {
+        if !std::mem::replace(&mut self.silent, true) {
+            tracing::warn!(why, "cannot write statuses, trying again");
+        }
+        false
     }
 
     /// Writes the Event of a finding, once while it lasts; `false` where the API server does not answer.
@@ -179,11 +188,9 @@ impl Writing {
         match self.announcer.announce(&finding, uid, self.writer.clock.now()).await {
             Answer::Done => {}
             Answer::Refused(why) => tracing::warn!(why, "an Event was refused"),
-            Answer::Silent(why) => {
-                tracing::warn!(why, "cannot write Events, trying again");
-                return false;
-            }
+            Answer::Silent(why) => return self.is_silent(&why),
         }
+        self.silent = false;
         self.announced.insert(finding);
         true
     }

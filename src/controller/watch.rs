@@ -73,6 +73,7 @@ impl Cluster {
     /// Starts the watches, each a task.
     pub(super) fn start(self, batches: &mpsc::Sender<Batch>, metrics: &Metrics) -> JoinSet<()> {
         let mut watches = Watches { cluster: &self, batches, metrics, tasks: JoinSet::new() };
+        // Lists ask for the newest state: one from a lagging cache could bring back a Policy that was tightened since.
         let all = || Config::default().timeout(WATCH_SECONDS);
         watches.everywhere(all(), Change::Class);
         watches.everywhere(all(), Change::Portcullis);
