@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::bed::Bed;
 use crate::support::objects::INSTALLATION;
-use crate::support::provider::{CLIENT_SECRET, STAFF};
+use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, STAFF};
 use crate::support::scene::{APP, HOST, Scene};
 
 /// Planted in plain sight, in every spelling that is searched for.
@@ -33,17 +33,16 @@ pub async fn journey(bed: &Bed) {
     // Its handle: after version and epoch, before the time and the MAC.
     let mut data: Vec<Vec<u8>> = vec![cookie.into(), ticket[2..34].to_vec()];
     data.extend([STAFF.email, STAFF.name].map(|text| text.as_bytes().to_vec()));
-    for token in scene.provider.issued().await {
-        // A JWT is searched for part by part, and by what its parts say.
-        let parts: Vec<_> =
-            token.split('.').filter(|part| part.len() > 16).map(|part| part.as_bytes().to_vec()).collect();
-        data.extend(parts);
-    }
+    let tokens = scene.provider.issued().await;
+    assert_eq!(tokens.len(), 3, "an access token, a refresh token, an ID token");
+    // A JWT is searched for part by part.
+    let parts = tokens.iter().flat_map(|token| token.split('.')).filter(|part| part.len() > 16);
+    data.extend(parts.map(|part| part.as_bytes().to_vec()));
     for datum in data {
         let spelling = found(&datum);
         assert!(spelling.is_empty(), "`{}` rests as {spelling:?}", String::from_utf8_lossy(&datum));
     }
-    only_the_administrator_wrote_the_client(bed, &dump);
+    only_the_administrator_wrote_the_client(bed);
     scene.portcullis.stop().await;
 }
 
@@ -59,19 +58,18 @@ fn plant(bed: &Bed) {
     })]);
 }
 
-/// The client's secret is there once for each revision of the one Secret that the administrator wrote it into.
-fn only_the_administrator_wrote_the_client(bed: &Bed, dump: &[Vec<u8>]) {
-    assert!(dump.iter().any(|file| contains(file, CLIENT_SECRET.as_bytes())), "the administrator's own Secret");
+/// The client is in one Secret, into which the administrator wrote it, and in no other.
+fn only_the_administrator_wrote_the_client(bed: &Bed) {
     let secrets = bed.cluster.read(&["secrets", "--namespace", INSTALLATION]);
-    for secret in secrets["items"].as_array().expect("a list") {
-        let name = secret["metadata"]["name"].as_str().expect("a name");
+    let with_client = secrets["items"].as_array().expect("a list").iter().filter(|secret| {
         let values = secret["data"].as_object().into_iter().flat_map(|data| data.values());
-        let texts = values.map(|value| BASE64.decode(value.as_str().expect("base64").as_bytes()).expect("base64"));
-        let bytes = [secret["metadata"].to_string().into_bytes(), texts.collect::<Vec<_>>().concat()].concat();
-        for spelling in spellings(CLIENT_SECRET.as_bytes()) {
-            assert!(name == "corp-client" || !contains(&bytes, &spelling), "the client's secret in {name}");
-        }
-    }
+        let values = values.map(|value| BASE64.decode(value.as_str().expect("base64").as_bytes()).expect("base64"));
+        let bytes = [secret["metadata"].to_string().into_bytes(), values.collect::<Vec<_>>().concat()].concat();
+        let data = [CLIENT_ID, CLIENT_SECRET].map(|datum| spellings(datum.as_bytes())).concat();
+        data.iter().any(|spelling| contains(&bytes, spelling))
+    });
+    let names: Vec<_> = with_client.map(|secret| secret["metadata"]["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["corp-client"]);
 }
 
 /// A datum as it is, in hex, and in base64 at each of the three places where it can begin in a longer text.

@@ -24,7 +24,7 @@
 //                 "jwks", "authorization", "token", "userinfo", "end_session") with that status
 //                 and nothing else; status 0 ends it
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
@@ -161,10 +161,13 @@ async function checkClients() {
   }
 }
 
+// A key object that a key generation gave shares a lock with it, and to export that object may collect the generation as
+// garbage, which then waits for itself. So the key is written as PEM by the generation, and read from that.
 function signingKey(type, options) {
-  const { privateKey } = generateKeyPairSync(type, options);
+  const encoding = { type: 'pkcs8', format: 'pem' };
+  const { privateKey } = generateKeyPairSync(type, { ...options, privateKeyEncoding: encoding });
   const kid = randomBytes(8).toString('hex');
-  return { ...privateKey.export({ format: 'jwk' }), use: 'sig', kid };
+  return { ...createPrivateKey(privateKey).export({ format: 'jwk' }), use: 'sig', kid };
 }
 
 function findAccount(sub) {

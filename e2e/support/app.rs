@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -96,6 +96,8 @@ async fn listen(address: &str) -> TcpListener {
 
 async fn serve(listener: TcpListener, received: Arc<Mutex<Vec<Received>>>) {
     let address = listener.local_addr().expect("it is bound");
+    // They end with the app.
+    let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.expect("the tests have descriptors to spare");
         let received = Arc::clone(&received);
@@ -105,7 +107,7 @@ async fn serve(listener: TcpListener, received: Arc<Mutex<Vec<Received>>>) {
         });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
         // A peer that goes away is not the app's concern.
-        tokio::spawn(async { drop(connection.await) });
+        connections.spawn(async { drop(connection.await) });
     }
 }
 

@@ -158,10 +158,17 @@ impl InProcess {
     /// Ends it as a process ends: the lease is given back, nothing else is touched.
     pub async fn end(mut self) {
         self.stop.cancel();
-        if let Some(candidate) = self.candidate {
+        if let Some(candidate) = self.candidate.take() {
             candidate.await.expect("it ends well");
         }
         self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for InProcess {
+    /// A journey that goes wrong leaves no leader behind for the next.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

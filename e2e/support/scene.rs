@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::app::App;
 use super::bed::Bed;
 use super::client::Client;
-use super::eventually::{SOON, eventually};
+use super::eventually::eventually;
 use super::objects;
 use super::portcullis::{PUBLISHED, Portcullis};
 use super::provider::Provider;
@@ -27,6 +27,9 @@ pub const NEIGHBOUR_APP: &str = "https://other.localhost:8443";
 
 /// Where apps listen.
 pub const ENDPOINT: &str = "10.244.1.1";
+
+/// Until somebody leads where the leader before was killed, and a while.
+const LED: Duration = Duration::from_secs(45);
 
 /// One journey's world. Its namespace has the journey's name.
 pub struct Scene<'a> {
@@ -78,7 +81,7 @@ impl<'a> Scene<'a> {
 
     /// Waits until an Ingress has its address, which says that it is served.
     pub async fn live(&self, ingress: &str) {
-        eventually(&format!("the address of Ingress {ingress}"), SOON, async || {
+        eventually(&format!("the address of Ingress {ingress}"), LED, async || {
             let object = self.bed.cluster.read(&["ingress", ingress, "--namespace", self.namespace]);
             (object["status"]["loadBalancer"]["ingress"][0]["ip"] == PUBLISHED).then_some(())
         })
