@@ -131,7 +131,6 @@ fn guarded_hosts_tell_browsers_to_stay_with_https_on_every_answer() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the patience of a test is the system's time")]
 fn where_nothing_can_be_recorded_nothing_is_done() {
     let house = House::new();
     let mut browser = house.signed_in();

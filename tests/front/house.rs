@@ -155,7 +155,6 @@ impl House {
     }
 
     /// The one audit event of a request, which is written by the time its answer has come, or soon after.
-    #[expect(clippy::disallowed_methods, reason = "the patience of a test is the system's time")]
     pub fn event(&self, id: &str) -> serde_json::Value {
         soon("event", || {
             let lines = self.trail.lines();

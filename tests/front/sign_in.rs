@@ -80,7 +80,6 @@ fn the_session_cookie_is_short_and_never_goes_upstream() {
 }
 
 #[test]
-#[expect(clippy::type_complexity, reason = "a row of a table")]
 fn whoever_does_not_navigate_gets_401_and_no_cookie() {
     let house = House::new();
     let mut browser = house.browser();
