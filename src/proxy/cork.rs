@@ -108,7 +108,8 @@ mod tests {
         let (near, mut far) = duplex(1024);
         let mut corked = Corked::new(near);
         corked.write_all(b"one ").await.unwrap();
-        corked.write_vectored(&[io::IoSlice::new(b"two "), io::IoSlice::new(b"three")]).await.unwrap();
+        let parts = [io::IoSlice::new(b"two "), io::IoSlice::new(b"three")];
+        assert_eq!(corked.write_vectored(&parts).await.unwrap(), 9);
         let mut bytes = [0; 64];
         let early = futures_util::FutureExt::now_or_never(far.read(&mut bytes));
         assert!(early.is_none(), "nothing leaves before the flush");
