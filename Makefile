@@ -21,6 +21,7 @@ test: test-fast test-e2e ## Run every test, on a real control plane too
 .PHONY: test-fast
 test-fast: lint ## Run the tests that need no control plane
 	@scripts/needs base
+	@echo "building and running the tests (the first time takes some minutes)" >&2
 	cargo test --locked --quiet
 
 .PHONY: test-e2e
@@ -32,6 +33,7 @@ test-e2e: ## Run the tests on a real etcd and kube-apiserver, with a real provid
 lint: ## Check formatting, lints, dependencies
 	@scripts/needs base deny
 	cargo fmt --check
+	@echo "checking lints (the first time takes some minutes)" >&2
 	cargo clippy --locked --quiet --all-targets -- -D warnings
 	cargo clippy --locked --quiet --test e2e -- -D warnings
 	scripts/deny

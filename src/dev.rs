@@ -50,7 +50,7 @@ async fn start(laptop: Laptop, mut process: Process) -> anyhow::Result<()> {
     fs::create_dir_all(&state).with_context(|| format!("cannot make the folder {}", state.display()))?;
     let audit = process.audit.get_or_insert_with(|| Sink::File(state.join("audit.jsonl"))).clone();
     let addresses = [laptop.http, laptop.https, laptop.admin];
-    let sockets = Sockets::bind(&process, addresses, None, &base.limits).await?;
+    let sockets = Sockets::bind(&process, addresses, None, &base).await?;
     let provider_listener = serve::bind(laptop.provider, "--provider").await?;
     let echo_listener = serve::bind(laptop.echo, "--echo").await?;
     let provider = Arc::new(Provider::new(provider_listener.local_addr()?, base.clock.clone())?);

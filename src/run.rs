@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rand::TryRng as _;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +47,8 @@ pub struct Base {
     pub oidc: Oidc,
     /// What peers are granted.
     pub limits: Arc<Limits>,
+    /// Whether the process wants traffic.
+    pub readiness: Readiness,
     /// Ends when the process is asked to stop.
     pub stopping: CancellationToken,
 }
@@ -56,8 +57,6 @@ pub struct Base {
 pub struct Sockets {
     /// The data plane's.
     pub data: Bound,
-    /// The admin listener's.
-    pub admin: Option<TcpListener>,
     /// The port of HTTPS as browsers see it.
     pub public_https_port: u16,
 }
@@ -83,7 +82,14 @@ impl Base {
     pub fn new() -> Self {
         let clock = Clock::system();
         let oidc = Oidc::new(clock.clone(), tokio::runtime::Handle::current());
-        Self { clock, metrics: Metrics::new(), oidc, limits: Arc::default(), stopping: CancellationToken::new() }
+        Self {
+            clock,
+            metrics: Metrics::new(),
+            oidc,
+            limits: Arc::default(),
+            readiness: Readiness::default(),
+            stopping: CancellationToken::new(),
+        }
     }
 }
 
@@ -94,24 +100,28 @@ impl Default for Base {
 }
 
 impl Sockets {
-    /// Binds what is wanted; an address that is taken is an error that names its flag. Without a public port, browsers
-    /// see the listener's own.
+    /// Binds what is wanted; an address that is taken is an error that names its flag. The admin endpoints answer from
+    /// here on, whatever the process still waits for. Without a public port, browsers see the listener's own.
     pub async fn bind(
         process: &Process,
         [http, https, admin]: [Listen; 3],
         public_https_port: Option<u16>,
-        limits: &Arc<Limits>,
+        base: &Base,
     ) -> anyhow::Result<Self> {
-        let settings =
-            ListenerSettings { http: http.0, https: https.0, threads: process.threads(), limits: Arc::clone(limits) };
+        let settings = ListenerSettings {
+            http: http.0,
+            https: https.0,
+            threads: process.threads(),
+            limits: Arc::clone(&base.limits),
+        };
         let data =
             listener::bind(&settings).context("cannot listen; choose other addresses with `--http` and `--https`")?;
-        let admin = match admin.0 {
-            Some(address) => Some(crate::serve::bind(address, "--admin").await?),
-            None => None,
-        };
+        if let Some(address) = admin.0 {
+            let listener = crate::serve::bind(address, "--admin").await?;
+            tokio::spawn(admin::run(listener, base.readiness.clone(), base.metrics.clone()));
+        }
         let own_port = data.https().map_or(443, |address: SocketAddr| address.port());
-        Ok(Self { data, admin, public_https_port: public_https_port.unwrap_or(own_port) })
+        Ok(Self { data, public_https_port: public_https_port.unwrap_or(own_port) })
     }
 }
 
@@ -127,10 +137,6 @@ pub async fn serve(
     let stopping = base.stopping.clone().drop_guard();
     let sink = process.audit.clone().unwrap_or(Sink::Stdout);
     let audit = Audit::start(&sink, boot(), base.clock.clone()).context("cannot open the audit sink `--audit`")?;
-    let readiness = Readiness::default();
-    if let Some(listener) = sockets.admin {
-        tokio::spawn(admin::run(listener, readiness.clone(), base.metrics.clone()));
-    }
     tokio::spawn(follow_providers(base.oidc.clone(), live.subscribe(), pending.clone()));
     let mut control = tokio::spawn(controller.run(live));
     let mut stop = Stop::new()?;
@@ -149,13 +155,13 @@ pub async fn serve(
         public_https_port: sockets.public_https_port,
     };
     let running = sockets.data.start(&shared)?;
-    readiness.set(true);
+    base.readiness.set(true);
     tracing::info!("ready");
     let ended = tokio::select! {
         () = stop.asked() => Ok(()),
         ended = &mut control => Err(anyhow::anyhow!("the controller ended: {ended:?}")),
     };
-    readiness.set(false);
+    base.readiness.set(false);
     drop(stopping);
     tracing::info!("draining");
     running.drain().await;

@@ -52,10 +52,12 @@ impl Banner {
     /// Lines to paste: sign in without a browser, then ask again with the session.
     fn curl(&self, f: &mut fmt::Formatter<'_>, port: u16) -> fmt::Result {
         let trust = self.authority.display();
+        let jar = self.authority.with_file_name("cookies");
+        let jar = jar.display();
         let (finance, who) = (format!("https://finance.localhost:{port}"), PERSONAS[1].subject);
         writeln!(f, "With curl:")?;
         writeln!(f, "  curl --cacert {trust} https://public.localhost:{port}/")?;
-        writeln!(f, "  C=(curl -sSL --cacert {trust} -b /tmp/jar -c /tmp/jar)")?;
+        writeln!(f, "  C=(curl -sSL --cacert {trust} -b {jar} -c {jar})")?;
         writeln!(
             f,
             "  FORM=$(\"${{C[@]}}\" -o /dev/null -w '%{{url_effective}}' '{finance}/.portcullis/login?return=/')"

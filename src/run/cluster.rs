@@ -36,7 +36,7 @@ pub fn main(cluster: &Cluster, process: &Process) -> anyhow::Result<()> {
 async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
     let base = Base::new();
     let addresses = [cluster.http, cluster.https, cluster.admin];
-    let sockets = Sockets::bind(&process, addresses, Some(cluster.public_https_port), &base.limits).await?;
+    let sockets = Sockets::bind(&process, addresses, Some(cluster.public_https_port), &base).await?;
     let config = kube::Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
     let client = api::client(config).context("cannot make a client of the API server")?;
     let ring = key_ring(&client, &cluster.namespace).await?;
