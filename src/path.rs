@@ -48,6 +48,9 @@ pub enum PathMatch {
     Prefix(PlainPath),
 }
 
+/// What makes a path of a route or rule a pattern.
+const PATTERN: [char; 10] = ['*', '(', ')', '$', '|', '^', '[', ']', '{', '}'];
+
 /// Why a path is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadPath {
@@ -69,6 +72,10 @@ pub enum BadPath {
     /// The path of a route or rule that servers read differently.
     #[error("the path is not plain: it has an empty segment, a query, a `;` or an encoded delimiter")]
     NotPlain,
+    /// The path of a route or rule that reads like a glob or a regular expression: as the literal that it is, it would
+    /// match nothing, and a rule that denies would deny nothing.
+    #[error("the path is a pattern, and paths here are literal: none of `* ( ) $ | ^ [ ] {{ }}`")]
+    Pattern,
     /// Longer than [`TARGET_LIMIT`].
     #[error("the path is too long")]
     TooLong,
@@ -129,6 +136,9 @@ impl RequestPath {
 
 impl PlainPath {
     fn parse(text: &str) -> Result<Self, BadPath> {
+        if text.contains(PATTERN) {
+            return Err(BadPath::Pattern);
+        }
         match Target::parse(text)? {
             Target { path: RequestPath { canonical, lenient: None }, query: None } => Ok(Self(canonical)),
             _ => Err(BadPath::NotPlain),
@@ -151,6 +161,22 @@ impl PathMatch {
     pub fn prefix(path: &str) -> Result<Self, BadPath> {
         let PlainPath(path) = PlainPath::parse(path)?;
         Ok(Self::Prefix(PlainPath(path.strip_suffix('/').unwrap_or(&path).into())))
+    }
+
+    /// The prefix by which a path that is not plain can be closed: its longest leading part that is plain, which covers
+    /// at least one reading of every request that was meant.
+    pub fn plain_part(text: &str) -> Self {
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !"/-._~!&'+,=:@".contains(c)).unwrap_or(text.len());
+        let mut part = &text[..text.find("//").map_or(end, |double| double.min(end))];
+        loop {
+            if let Ok(prefix) = Self::prefix(part) {
+                return prefix;
+            }
+            match part.rfind('/') {
+                Some(at) => part = &part[..at],
+                None => return Self::Prefix(PlainPath("".into())),
+            }
+        }
     }
 
     /// As a Policy writes it: `exact:/x` for one path, else a prefix.

@@ -95,8 +95,13 @@ pub fn read(annotations: &BTreeMap<String, String>) -> (Annotations, Vec<BadAnno
     let mut read = Annotations::default();
     let mut bad = Vec::new();
     for (name, value) in annotations {
-        let Some(key) = name.strip_prefix(PREFIX) else { continue };
-        if let Err(defect) = read.take(key, value) {
+        let ours = name.get(..PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX));
+        if !ours {
+            continue;
+        }
+        // Another case of the prefix is a misspelling like any other, and must not be passed over.
+        let taken = name.strip_prefix(PREFIX).ok_or(Defect::UnknownName).and_then(|key| read.take(key, value));
+        if let Err(defect) = taken {
             bad.push(defect.of(name, value));
         }
     }
@@ -259,6 +264,13 @@ mod tests {
         assert_eq!(read, Annotations::default(), "{key}: {value}");
         assert_eq!(bad.len(), 1, "{key}: {value}");
         bad.remove(0)
+    }
+
+    #[test]
+    fn another_case_of_the_prefix_is_not_passed_over() {
+        let (read, bad) = read(&BTreeMap::from([("Portcullis.dev/allowed-groups".to_owned(), "finance".to_owned())]));
+        assert_eq!(read, Annotations::default());
+        assert!(bad.len() == 1 && bad[0].closes, "{bad:?}");
     }
 
     #[test]

@@ -182,7 +182,10 @@ fn an_exact_path_matches_byte_for_byte() {
 
 #[test]
 fn the_path_of_a_rule_is_canonical_and_plain() {
-    assert_eq!(PathMatch::parse("exact:/%61/b|c"), PathMatch::exact("/a/b%7Cc"));
+    assert_eq!(PathMatch::parse("exact:/%61/b~c"), PathMatch::exact("/a/b~c"));
+    for path in ["/admin/*", "/admin(/|$)(.*)", "/a[0-9]", "/a{2}", "/^a"] {
+        assert_eq!(PathMatch::prefix(path), Err(BadPath::Pattern), "{path}");
+    }
     for path in ["/a//b", "/a;b", "/a%2Fb", "/%40a", "/a%2541", "/a?x", "//"] {
         assert_eq!(PathMatch::prefix(path), Err(BadPath::NotPlain), "{path}");
         assert_eq!(PathMatch::exact(path), Err(BadPath::NotPlain), "{path}");
@@ -190,7 +193,7 @@ fn the_path_of_a_rule_is_canonical_and_plain() {
     assert_eq!(PathMatch::parse("a"), Err(BadPath::NotAbsolute));
     assert_eq!(PathMatch::parse("exact:"), Err(BadPath::NotAbsolute));
     assert_eq!(PathMatch::parse("/a/../b"), Err(BadPath::DotSegment));
-    assert_eq!(PathMatch::parse("/a*é"), Err(BadPath::Forbidden));
+    assert_eq!(PathMatch::parse("/aé"), Err(BadPath::Forbidden));
 }
 
 #[test]
@@ -200,4 +203,21 @@ fn order_is_precedence() {
     paths.sort();
     let written = paths.map(|path| path.to_string());
     assert_eq!(written, ["/a/b", "exact:/a/", "exact:/a", "exact:/b", "/a", "/b", "exact:/", "/"]);
+}
+
+#[test]
+fn what_cannot_be_served_is_closed_as_far_as_it_is_plain() {
+    for (path, part) in [
+        ("/files;v", "/files"),
+        ("/a//b", "/a"),
+        ("/my%2Fapp", "/my"),
+        ("/admin(/|$)(.*)", "/admin"),
+        ("/api/*", "/api"),
+        ("/a/../b", "/a"),
+        ("/*", "/"),
+        ("relative", "/"),
+        ("", "/"),
+    ] {
+        assert_eq!(PathMatch::plain_part(path), PathMatch::prefix(part).unwrap(), "{path}");
+    }
 }

@@ -125,7 +125,7 @@ fn class_of(
     let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
     let Some(name) = field.or_else(|| annotation(ingress, LEGACY_CLASS)) else {
         let marked = || classes.values().find(|class| class.is_default).map(Arc::clone);
-        return defaults.without_class.then(|| marked().unwrap_or_else(|| Arc::new(Class::bare())));
+        return defaults.without_class.then(|| marked().unwrap_or_else(|| Arc::new(Class::nameless(defaults.dev))));
     };
     if field.is_some() && !world.classes.contains_key(&ObjectName::new("", name)) {
         notes.warning(
@@ -142,6 +142,11 @@ impl Class {
     /// A class without parameters.
     fn bare() -> Self {
         Self { settings: Settings::default(), closed: None, is_default: false }
+    }
+
+    /// The class of an Ingress that names none: nobody has said that it may open itself, but on a laptop.
+    fn nameless(may_open: bool) -> Self {
+        Self { settings: Settings { may_open, ..Settings::default() }, ..Self::bare() }
     }
 }
 

@@ -115,9 +115,10 @@ impl<'c> Routes<'c> {
             "Exact" => PathMatch::exact(text),
             "Prefix" | "ImplementationSpecific" => PathMatch::prefix(text),
             other => {
-                let message = format!("there is no path type `{}`, so the path is not served", other.escape_debug());
+                let message = format!("there is no path type `{}`, so the path is closed", other.escape_debug());
                 let remedy = "write `Exact`, `Prefix` or `ImplementationSpecific`";
                 draft.notes.error(at.to("pathType"), "PathInvalid", message, remedy);
+                self.close(host, text, draft);
                 return;
             }
         };
@@ -125,8 +126,10 @@ impl<'c> Routes<'c> {
             Ok(parsed) => parsed,
             Err(error) => {
                 let message = format!("the path `{}` cannot be served: {error}", text.escape_debug());
-                let remedy = "write a plain path, without empty or dot segments, encoded delimiters, `;` and query";
+                let remedy =
+                    "write a plain path, literal, without empty or dot segments, encoded delimiters, `;` and query";
                 draft.notes.error(at.to("path"), "PathInvalid", message, remedy);
+                self.close(host, text, draft);
                 return;
             }
         };
@@ -167,6 +170,20 @@ impl<'c> Routes<'c> {
         if draft.hosts.is_empty() {
             draft.notes.error(at.clone(), "Conflict", format!("{message}, so this one is not served"), remedy);
         }
+    }
+
+    /// Closes what a path that cannot be served was meant for, so that no shorter route takes its requests over.
+    fn close(&mut self, host: &HostMatch, text: &str, draft: &mut Draft<'_>) {
+        let place = (host.clone(), Some(PathMatch::plain_part(text)));
+        if self.taken.contains_key(&place) {
+            return;
+        }
+        self.taken.insert(place.clone(), draft.it.name.clone());
+        let (host, path) = place;
+        draft.served.insert(host.clone());
+        let access = Access::Closed(ClosedReason("the path cannot be served".into()));
+        let (ingress, settings) = (Arc::clone(&draft.name), Arc::clone(&draft.settings));
+        self.routes.push(Arc::new(Route { ingress, host, path, access, backend: None, settings }));
     }
 
     fn push(&mut self, at: &Pointer, place: Place, to: &IngressBackend, draft: &mut Draft<'_>) {
