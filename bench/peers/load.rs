@@ -57,7 +57,8 @@ impl<'a> Load<'a> {
     async fn connect_http1(&self) -> Vec<tokio::task::JoinHandle<()>> {
         let mut tasks = Vec::new();
         for _ in 0..64 {
-            let (sender, connection) = http1::handshake(TokioIo::new(self.connect(b"http/1.1").await)).await.expect("a connection");
+            let (sender, connection) =
+                http1::handshake(TokioIo::new(self.connect(b"http/1.1").await)).await.expect("a connection");
             tokio::spawn(connection);
             let (request, done, stop) = (self.request("/"), Arc::clone(&self.done), Arc::clone(&self.stop));
             let mut sender = sender;
@@ -102,7 +103,8 @@ impl<'a> Load<'a> {
     }
 
     async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
-        let mut config = rustls::ClientConfig::builder().with_root_certificates(self.proxy.roots.clone()).with_no_client_auth();
+        let mut config =
+            rustls::ClientConfig::builder().with_root_certificates(self.proxy.roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = TcpStream::connect(self.proxy.address).await.expect("the proxy listens");
         stream.set_nodelay(true).expect("a TCP socket");

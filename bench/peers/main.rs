@@ -1,6 +1,8 @@
 //! CPU per request, side by side in one run: Portcullis with sign-in and policy, nginx and HAProxy without.
 //!
-//! Every proxy has one worker on core 0; load and upstream have the other cores. Rounds are interleaved, every body is
+//! CPU time is what the scheduler counted for all threads of a proxy (`/proc/PID/task/*/schedstat`), which every machine
+//! has; hardware counters it need not have. Sessions of Portcullis rest in memory: a request whose session is cached asks no
+//! store, whichever it is. Every proxy has one worker on core 0; load and upstream have the other cores. Rounds are interleaved, every body is
 //! checked, any error fails the run. `bench/run` builds what this needs and calls it.
 
 mod load;
@@ -54,7 +56,11 @@ async fn measure(proxies: &[Proxy]) -> Vec<Row> {
                     row.cpu.push(cpu);
                     row.requests += requests;
                 }
-                eprintln!("{:10} {protocol:?} round {round}: {:6.2} µs CPU a request, {requests} requests", proxy.name, cpu / 1e3);
+                eprintln!(
+                    "{:10} {protocol:?} round {round}: {:6.2} µs CPU a request, {requests} requests",
+                    proxy.name,
+                    cpu / 1e3
+                );
             }
         }
     }
@@ -62,7 +68,9 @@ async fn measure(proxies: &[Proxy]) -> Vec<Row> {
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut out = String::from("| proxy | protocol | CPU µs a request, best | median | ÷ nginx, median | requests, all checked |\n|---|---|---|---|---|---|\n");
+    let mut out = String::from(
+        "| proxy | protocol | CPU µs a request, best | median | ÷ nginx, median | requests, all checked |\n|---|---|---|---|---|---|\n",
+    );
     for row in rows {
         let nginx = rows.iter().find(|other| other.proxy == "nginx" && other.protocol == row.protocol);
         let ratio = median(&row.cpu) / nginx.map_or(f64::NAN, |nginx| median(&nginx.cpu));

@@ -67,10 +67,24 @@ pub fn start(folder: &Path, upstream: SocketAddr) -> Vec<Proxy> {
     vec![portcullis, nginx, haproxy]
 }
 
-fn spawn(name: &'static str, port: u16, folder: &Path, config: &str, command: &[&str], roots: RootCertStore, cookie: String) -> Proxy {
+fn spawn(
+    name: &'static str,
+    port: u16,
+    folder: &Path,
+    config: &str,
+    command: &[&str],
+    roots: RootCertStore,
+    cookie: String,
+) -> Proxy {
     let file = folder.join(format!("{name}.conf"));
     fs::write(&file, config).expect("a file");
-    let child = Command::new("taskset").args(["-c", "0"]).args(command).arg(file).stdout(Stdio::null()).spawn().expect("it is installed");
+    let child = Command::new("taskset")
+        .args(["-c", "0"])
+        .args(command)
+        .arg(file)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it is installed");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     await_port(address);
     Proxy { name, address, roots, cookie, child }
@@ -81,7 +95,9 @@ fn portcullis(folder: &Path, upstream: SocketAddr) -> Proxy {
     fs::create_dir_all(&yaml).expect("a folder");
     let text = include_str!("../routes.yaml").replace("UPSTREAM_PORT", &upstream.port().to_string());
     fs::write(yaml.join("bench.yaml"), text).expect("a file");
-    fs::write(yaml.join("routes.yaml"), many_routes()).expect("a file");
+    for file in 0..20 {
+        fs::write(yaml.join(format!("routes-{file}.yaml")), many_routes(file * 100)).expect("a file");
+    }
     let child = Command::new("taskset")
         .args(["-c", "0", env!("CARGO_BIN_EXE_portcullis"), "dev", "--workers", "1", "--http", "off"])
         .args(["--https", &format!("127.0.0.1:{HTTPS}"), "--admin", "127.0.0.1:18090", "--provider", "127.0.0.1:18091"])
@@ -95,13 +111,19 @@ fn portcullis(folder: &Path, upstream: SocketAddr) -> Proxy {
     let address = SocketAddr::from(([127, 0, 0, 1], HTTPS));
     await_ready("http://127.0.0.1:18090/readyz");
     let trust = folder.join("portcullis/ca.crt");
-    Proxy { name: "portcullis", address, roots: roots(&fs::read(&trust).expect("an authority")), cookie: sign_in(&trust, folder), child }
+    Proxy {
+        name: "portcullis",
+        address,
+        roots: roots(&fs::read(&trust).expect("an authority")),
+        cookie: sign_in(&trust, folder),
+        child,
+    }
 }
 
-/// 9,999 more routes: 2,000 hosts with five paths each.
-fn many_routes() -> String {
+/// Five paths on each of 100 hosts: 500 routes, and with 20 such files 10,000.
+fn many_routes(first: usize) -> String {
     let mut text = String::new();
-    for host in 0..2000 {
+    for host in first..first + 100 {
         text.push_str(&format!(
             "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{namespace: bench, name: app-{host}, \
              annotations: {{portcullis.dev/policies: staff}}}}\nspec:\n  ingressClassName: portcullis\n  rules:\n  - \
@@ -120,7 +142,16 @@ fn many_routes() -> String {
 fn sign_in(trust: &Path, folder: &Path) -> String {
     let jar = folder.join("jar");
     let curl = |more: &[&str]| {
-        let output = Command::new("curl").args(["-sSL", "-o", "/dev/null", "-w", "%{url_effective}", "--cacert"]).arg(trust).arg("-b").arg(&jar).arg("-c").arg(&jar).args(more).output().expect("curl is installed");
+        let output = Command::new("curl")
+            .args(["-sSL", "-o", "/dev/null", "-w", "%{url_effective}", "--cacert"])
+            .arg(trust)
+            .arg("-b")
+            .arg(&jar)
+            .arg("-c")
+            .arg(&jar)
+            .args(more)
+            .output()
+            .expect("curl is installed");
         String::from_utf8(output.stdout).expect("an address")
     };
     let form = curl(&[&format!("https://{HOST}:{HTTPS}/.portcullis/login?return=/")]);
@@ -177,6 +208,8 @@ fn family(pid: u32) -> Vec<u32> {
 /// Nanoseconds that all threads of a process ran.
 fn used(pid: u32) -> u64 {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    let ran = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok();
+    let ran = |task: fs::DirEntry| {
+        fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+    };
     tasks.flatten().filter_map(ran).sum()
 }
