@@ -18,13 +18,14 @@ const MAX_CLAIMS: usize = 32 * 1024;
 #[derive(Clone, Default, Debug)]
 pub(super) struct Claims {
     id_token: Map<String, Value>,
-    userinfo: Map<String, Value>,
+    /// Nothing where it was not read.
+    userinfo: Option<Map<String, Value>>,
 }
 
 impl Claims {
     /// The claims of a verified ID token.
     pub fn new(id_token: Map<String, Value>) -> Self {
-        Self { id_token, userinfo: Map::new() }
+        Self { id_token, userinfo: None }
     }
 
     /// Whether something that the provider's settings ask for is not in the ID token, so that userinfo is worth a call.
@@ -46,26 +47,19 @@ impl Claims {
         if userinfo.get("sub").and_then(Value::as_str) != Some(&subject.0) {
             return Err(ClaimFault::UserinfoSubject);
         }
-        self.userinfo = userinfo;
+        self.userinfo = Some(userinfo);
         Ok(())
     }
 
     /// The person, as these claims have it.
     pub fn principal(&self, provider: &Provider, subject: Subject) -> Result<Principal, ClaimFault> {
-        let identity = Identity { issuer: provider.issuer.clone(), subject };
-        let nobody_yet = Principal {
-            identity,
-            email: None,
-            name: None,
-            preferred_username: None,
-            groups: Groups::default(),
-            claims: BTreeMap::new(),
-        };
-        self.update(provider, nobody_yet)
+        self.update(provider, bare(Identity { issuer: provider.issuer.clone(), subject }))
     }
 
-    /// The person with what these claims say; what they are silent about stays.
+    /// The person with what these claims say. What they are silent about is gone where userinfo was read, since providers
+    /// leave out what is empty; it stays where nobody could be asked.
     pub fn update(&self, provider: &Provider, before: Principal) -> Result<Principal, ClaimFault> {
+        let before = if self.userinfo.is_some() { bare(before.identity) } else { before };
         let paths = &provider.claims;
         let text = |path: &str| self.find(path).and_then(Value::as_str).map(Into::into);
         let kept = provider.kept_claims.iter().filter_map(|path| Some((path.clone(), self.find(path)?.clone())));
@@ -84,13 +78,25 @@ impl Claims {
     }
 
     fn find(&self, path: &str) -> Option<&Value> {
-        at(&self.id_token, path).or_else(|| at(&self.userinfo, path))
+        at(&self.id_token, path).or_else(|| at(self.userinfo.as_ref()?, path))
     }
 
     /// The e-mail address that counts, if one does; nothing where no document speaks of it.
     fn email(&self, provider: &Provider) -> Option<Option<Email>> {
-        let said = [&self.id_token, &self.userinfo].map(|claims| email(claims, provider));
+        let said = [Some(&self.id_token), self.userinfo.as_ref()].map(|claims| email(claims?, provider));
         said.iter().flatten().find(|email| email.is_some()).or_else(|| said.iter().flatten().next()).cloned()
+    }
+}
+
+/// A person of whom nothing is known yet.
+fn bare(identity: Identity) -> Principal {
+    Principal {
+        identity,
+        email: None,
+        name: None,
+        preferred_username: None,
+        groups: Groups::default(),
+        claims: BTreeMap::new(),
     }
 }
 

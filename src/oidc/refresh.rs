@@ -56,8 +56,8 @@ impl From<ClaimFault> for RefreshError {
     }
 }
 
-/// Refreshes. The person stays the same; groups and the rest come from the new ID token, else from userinfo, else they stay
-/// as they were. A userinfo endpoint that does not answer takes nothing away: the tokens are new already, and are kept.
+/// Refreshes. The person stays the same; groups and the rest come from the new ID token, else from userinfo, and are gone
+/// where that was read and has none; where it was not, they stay as they were. A userinfo endpoint that does not answer takes nothing away: the tokens are new already, and are kept.
 pub(super) async fn refresh(
     followed: &Followed,
     live: &Live,

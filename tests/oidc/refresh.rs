@@ -1,5 +1,6 @@
 //! Refresh: who stays signed in, with what, and whose session ends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis::identity::{Email, Groups, Principal};
@@ -39,7 +40,8 @@ async fn groups_come_from_userinfo_where_no_id_token_has_them() {
     let (house, before, token) = signed_in().await;
     house.provider.behave(|b| {
         b.tokens = Arc::new(|tokens| drop(tokens.as_object_mut().unwrap().remove("id_token")));
-        b.userinfo = json!({ "sub": "alice-1", "groups": [] });
+        b.userinfo = b.person.clone();
+        b.userinfo["groups"] = json!([]);
     });
     let refreshed = house.refresh(&before, &token).await.unwrap();
     assert_eq!(refreshed.principal, Principal { groups: Groups::default(), ..before });
@@ -48,19 +50,34 @@ async fn groups_come_from_userinfo_where_no_id_token_has_them() {
 
 #[tokio::test]
 async fn nothing_changes_where_nothing_is_said() {
-    for canned in [Canned::new(200, r#"{"sub": "alice-1"}"#), Canned::new(503, "")] {
-        let (house, before, token) = signed_in().await;
-        house.provider.behave(|b| {
-            b.tokens = Arc::new(|tokens| {
-                tokens.as_object_mut().unwrap().retain(|name, _| name == "access_token" || name == "token_type");
-            });
-            b.canned.insert("/userinfo", canned);
+    let (house, before, token) = signed_in().await;
+    house.provider.behave(|b| {
+        b.tokens = Arc::new(|tokens| {
+            tokens.as_object_mut().unwrap().retain(|name, _| name == "access_token" || name == "token_type");
         });
-        let refreshed = house.refresh(&before, &token).await.unwrap();
-        assert_eq!(refreshed.principal, before);
-        assert_eq!(refreshed.refresh_token, token);
-        assert_eq!(refreshed.access_expires, None);
-    }
+        b.canned.insert("/userinfo", Canned::new(503, ""));
+    });
+    let refreshed = house.refresh(&before, &token).await.unwrap();
+    assert_eq!(refreshed.principal, before);
+    assert_eq!(refreshed.refresh_token, token);
+    assert_eq!(refreshed.access_expires, None);
+}
+
+#[tokio::test]
+async fn what_neither_the_id_token_nor_userinfo_has_any_more_is_gone() {
+    let house = House::with(|settings| settings.kept_claims = ["department".into()].into()).await;
+    house.provider.behave(|b| b.person["department"] = json!("physics"));
+    let login = house.sign_in().await.unwrap();
+    let (before, token) = (login.principal, login.refresh_token.unwrap());
+    assert!(before.email.is_some() && before.groups != Groups::default() && !before.claims.is_empty());
+    house.provider.behave(|b| {
+        for claim in ["groups", "email_verified", "department"] {
+            b.person[claim] = Value::Null;
+        }
+    });
+    let after = house.refresh(&before, &token).await.unwrap().principal;
+    let gone = (after.email, after.groups, after.claims);
+    assert_eq!(gone, (None, Groups::default(), BTreeMap::new()));
 }
 
 #[tokio::test]
