@@ -32,7 +32,8 @@ pub struct Process {
     /// The TLS Secret served to clients that send no server name, and for hosts without a certificate of their own
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_DEFAULT_CERTIFICATE")]
     pub default_certificate: Option<ObjectName>,
-    /// How long people who are signed in go on while the session store cannot be reached
+    /// How long people who are signed in go on while the session store cannot be reached; without effect where sessions
+    /// are kept in memory
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, env = "PORTCULLIS_SESSION_STALENESS")]
     pub session_staleness: Duration,
 }

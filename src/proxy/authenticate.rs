@@ -9,7 +9,8 @@ use http::HeaderValue;
 
 use crate::identity::Principal;
 use crate::oidc::{Oidc, Provider, RefreshError};
-use crate::session::{Lookup, Refresh, Renewed, Session, Ticket, TicketState, Tokens};
+use crate::route::SessionLimits;
+use crate::session::{Lifetimes, Lookup, Refresh, Renewed, Session, Ticket, TicketState, Tokens};
 
 use super::admit::CanonicalRequest;
 use super::rejection::{Refusal, Rejection};
@@ -46,11 +47,12 @@ impl Caller {
     }
 }
 
-/// Finds out who asks for a route whose people sign in at `provider`.
+/// Finds out who asks for a route whose people sign in at `provider` and whose sessions have `limits`.
 pub async fn authenticate(
     shared: &Shared,
     request: &CanonicalRequest,
     provider: Option<&Arc<Provider>>,
+    limits: SessionLimits,
 ) -> Result<Caller, Rejection> {
     let cookies = request.cookies().map(HeaderValue::as_bytes);
     let ticket = match shared.sessions.ticket(request.host(), cookies) {
@@ -60,10 +62,14 @@ pub async fn authenticate(
         TicketState::Valid(ticket) => ticket,
     };
     let Some(session) = find(shared, &ticket).await? else { return Ok(Caller::Nobody("session_ended")) };
-    // A session of another issuer is nobody here: its groups are worth nothing.
-    let Some(provider) = provider.filter(|provider| provider.issuer == session.of.principal.identity.issuer) else {
-        return Ok(Caller::Nobody("foreign_issuer"));
+    let Some(provider) = provider.filter(|provider| is_of(&session, provider)) else {
+        return Ok(Caller::Nobody("foreign_provider"));
     };
+    let limits = Lifetimes { absolute: limits.lifetime, idle: limits.idle };
+    // Another route of the host may have let it begin with longer ones.
+    if session.exceeds(limits, &ticket, shared.clock.now()) {
+        return Ok(Caller::Nobody("session_ended"));
+    }
     let session = if session.refresh_due(shared.clock.now()) {
         match refresh(shared, &session, provider).await {
             Some(session) => session,
@@ -74,6 +80,12 @@ pub async fn authenticate(
     };
     let renewal = shared.sessions.renewal(&session, &ticket);
     Ok(Caller::Person(Person { session, renewal }))
+}
+
+/// Whether the session began at this provider. One of the same issuer may admit other people, and the groups of another
+/// issuer are worth nothing.
+fn is_of(session: &Session, provider: &Provider) -> bool {
+    session.of.provider == *provider.name && session.of.principal.identity.issuer == provider.issuer
 }
 
 /// The live session of a ticket: from the cache, else from the store.

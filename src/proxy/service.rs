@@ -189,7 +189,7 @@ impl Service {
             Access::Closed(reason) => Err(Refusal::RouteClosed.because(reason.0.to_string())),
             Access::Open(policy) => Ok((policy, Caller::Nobody("sign_in_required"))),
             Access::Guarded { policy, provider } => {
-                let caller = authenticate(&self.shared, request, provider.as_ref()).await?;
+                let caller = authenticate(&self.shared, request, provider.as_ref(), route.settings.session).await?;
                 let port = self.shared.public_https_port;
                 if request.is_websocket() && !origin_allowed(request, Scheme::Https, port, &route.settings) {
                     return Err(Refusal::OriginMismatch.into());

@@ -123,6 +123,12 @@ impl Session {
         self.expires <= now || now.duration_since(ticket.last_seen()) > signed(self.of.lifetimes.idle)
     }
 
+    /// Whether the session is older, or longer without a request, than a route lets sessions be.
+    pub fn exceeds(&self, limits: Lifetimes, ticket: &Ticket, now: Timestamp) -> bool {
+        let (age, rest) = (now.duration_since(self.issued), now.duration_since(ticket.last_seen()));
+        age >= signed(limits.absolute) || rest > signed(limits.idle)
+    }
+
     /// Whether the browser should get a fresh ticket: every five minutes, or four times in a short idle time.
     pub(super) fn renews(&self, ticket: &Ticket, now: Timestamp) -> bool {
         let age = now.duration_since(ticket.last_seen());

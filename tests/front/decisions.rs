@@ -164,3 +164,30 @@ fn answers_are_counted_by_reason() {
         assert!(text.contains(line), "no `{line}` in {text}");
     }
 }
+
+#[test]
+fn a_session_of_one_provider_does_not_satisfy_another_of_the_same_issuer() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    let answer = house.nothing_upstream(|| browser.get("app.test", "/second", &[]));
+    let event = house.event(answer.value("x-request-id"));
+    assert_eq!((answer.status, event["reason"].as_str()), (401, Some("foreign_provider")));
+}
+
+#[test]
+fn a_session_is_held_against_the_limits_of_each_route() {
+    let idle = House::new();
+    let mut browser = idle.signed_in();
+    assert_eq!(browser.get("app.test", "/strict", &[]).status, 200);
+    idle.wait(121);
+    let answer = idle.nothing_upstream(|| browser.get("app.test", "/strict", &[]));
+    let event = idle.event(answer.value("x-request-id"));
+    assert_eq!((answer.status, event["reason"].as_str()), (401, Some("session_ended")));
+    assert_eq!(browser.get("app.test", "/", &[]).status, 200);
+
+    let old = House::new();
+    let mut browser = old.signed_in();
+    old.wait(600);
+    assert_eq!(browser.get("app.test", "/", &[]).status, 200, "which issues the cookie anew");
+    assert_eq!(old.nothing_upstream(|| browser.get("app.test", "/strict", &[])).status, 401);
+}

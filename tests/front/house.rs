@@ -1,6 +1,5 @@
 //! A provider, an upstream, sessions in a store that can be switched off, and the listeners in front of them.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use portcullis::path::PathMatch;
 use portcullis::policy::{Description, Effect, Policy, PrincipalMatch, RequestMatch, Rule};
 use portcullis::proxy::listener::{self, ListenerSettings, Running};
 use portcullis::proxy::service::Shared;
-use portcullis::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings};
+use portcullis::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings, SessionLimits};
 use portcullis::seal::KeyRing;
 use portcullis::session::{Changes, MemoryStore, RecordKey, Sessions, Store, StoreError, StoredRecord, Version};
 use portcullis::snapshot::{self, Publisher};
@@ -86,8 +85,10 @@ impl House {
         let certificate = certificate(&["app.test", "other.test", "open.test", "lost.test"]);
         let (mut publisher, pending) = snapshot::channel();
         let settings = Arc::new(settings);
-        let mut snapshot = snapshot_of(routes(upstream.address, &settings), &[Arc::clone(&certificate)]);
-        snapshot.providers = BTreeMap::from([(Arc::clone(&settings.name), settings)]);
+        let second = Arc::new(Provider { name: "second".into(), ..provider.settings() });
+        let routes = routes(upstream.address, &settings, &second);
+        let mut snapshot = snapshot_of(routes, &[Arc::clone(&certificate)]);
+        snapshot.providers = [settings, second].map(|provider| (Arc::clone(&provider.name), provider)).into();
         publisher.publish(snapshot);
         let loopback = Some("127.0.0.1:0".parse().unwrap());
         let limits = Arc::new(Limits::default());
@@ -246,10 +247,11 @@ impl Store for Switch {
     }
 }
 
-/// `app.test` for everyone who is signed in, `/finance` of it for a group, `/closed` for nobody; `other.test` the same for
-/// another host; `open.test` for everyone; `lost.test` without a provider.
-fn routes(upstream: SocketAddr, provider: &Arc<Provider>) -> Vec<Route> {
-    let guarded = |policy: Policy| Access::Guarded { policy: Arc::new(policy), provider: Some(Arc::clone(provider)) };
+/// `app.test` for everyone who is signed in, `/finance` of it for a group, `/closed` for nobody, `/second` for who signed
+/// in at the second provider of the issuer, `/strict` for sessions of at most ten minutes; `other.test` for another host; `open.test` for everyone; `lost.test` without a provider.
+fn routes(upstream: SocketAddr, provider: &Arc<Provider>, second: &Arc<Provider>) -> Vec<Route> {
+    let at = |provider, policy| Access::Guarded { policy: Arc::new(policy), provider: Some(Arc::clone(provider)) };
+    let guarded = |policy: Policy| at(provider, policy);
     let route = |host: &str, path: &str, access: Access| {
         let settings = RouteSettings {
             identity_headers: Box::new([IdentityHeader::User, IdentityHeader::Email]),
@@ -262,8 +264,13 @@ fn routes(upstream: SocketAddr, provider: &Arc<Provider>) -> Vec<Route> {
         Route { path, access, host: HostMatch::parse(host).unwrap(), ..open_with(host, &[upstream], settings) }
     };
     let nobody = Access::Guarded { policy: Arc::new(Policy::authenticated()), provider: None };
+    let mut strict = route("app.test", "/strict", guarded(Policy::authenticated()));
+    let session = SessionLimits { lifetime: Duration::from_secs(600), idle: Duration::from_secs(120) };
+    strict.settings = Arc::new(RouteSettings { session, ..RouteSettings::default() });
     vec![
+        strict,
         route("app.test", "/", guarded(Policy::authenticated())),
+        route("app.test", "/second", at(second, Policy::authenticated())),
         route("app.test", "/finance", guarded(finance())),
         route("app.test", "/closed", Access::Closed(ClosedReason("the policy `shop/missing` does not exist".into()))),
         route("other.test", "/", guarded(Policy::authenticated())),
