@@ -1,11 +1,16 @@
 //! A client's connection, as far as its requests must know of it.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::host::Host;
+use crate::metrics::Metrics;
 use crate::tls::Certificate;
 
 use super::headers::Pseudonym;
@@ -23,6 +28,16 @@ pub struct Conn {
     pub(super) pseudonym: Pseudonym,
     /// `X-Forwarded-For` of every request.
     pub(super) forwarded_for: HeaderValue,
+    /// Its place, which a tunnel takes over; none where nobody counts.
+    pub(super) open: Option<Rc<Open>>,
+}
+
+/// An open connection: its place in the budget, one in the count, and what a drain waits for. A tunnel keeps it beyond
+/// the end of HTTP.
+pub(super) struct Open {
+    _place: OwnedSemaphorePermit,
+    _running: TaskTrackerToken,
+    metrics: Metrics,
 }
 
 /// What carries the requests of a connection.
@@ -53,7 +68,12 @@ impl Conn {
     pub fn new(peer: SocketAddr, local: SocketAddr, transport: Transport, pseudonym: Pseudonym) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let forwarded_for = HeaderValue::from_str(&peer.ip().to_string()).expect("an address is plain ASCII");
-        Self { peer, local, transport, pseudonym, forwarded_for }
+        Self { peer, local, transport, pseudonym, forwarded_for, open: None }
+    }
+
+    /// The same, holding its place.
+    pub(super) fn holding(self, open: Rc<Open>) -> Self {
+        Self { open: Some(open), ..self }
     }
 
     /// The scheme.
@@ -71,6 +91,26 @@ impl Conn {
             Transport::Tls { server_name: Some(name), certificate } => name != host && !certificate.covers(host),
             Transport::Tls { server_name: None, .. } | Transport::Plain => false,
         }
+    }
+}
+
+impl Open {
+    /// Takes the place; counted until dropped.
+    pub(super) fn new(place: OwnedSemaphorePermit, running: TaskTrackerToken, metrics: Metrics) -> Self {
+        metrics.connection(true);
+        Self { _place: place, _running: running, metrics }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.metrics.connection(false);
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Open")
     }
 }
 

@@ -22,7 +22,7 @@ use crate::budget::Limits;
 use crate::metrics::Metrics;
 
 use super::body::ProxyBody;
-use super::conn::{Conn, Transport};
+use super::conn::{Conn, Open, Transport};
 use super::cork::Corked;
 use super::headers::Pseudonym;
 use super::pulse::{Pulse, Tracked, Verdict, Watched};
@@ -57,19 +57,19 @@ pub(super) struct Thread {
 
 impl Thread {
     /// Serves a plain connection.
-    pub(super) async fn serve_plain(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    pub(super) async fn serve_plain(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, open: Rc<Open>) {
         let Ok(local) = stream.local_addr() else { return };
-        let conn = Conn::new(peer, local, Transport::Plain, self.pseudonym.clone());
+        let conn = Conn::new(peer, local, Transport::Plain, self.pseudonym.clone()).holding(open);
         self.serve_http1(stream, conn).await;
     }
 
     /// Shakes hands and serves what was agreed on.
-    pub(super) async fn serve_tls(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    pub(super) async fn serve_tls(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, open: Rc<Open>) {
         let Ok(local) = stream.local_addr() else { return };
         let handshake = timeout(self.limits.handshake_deadline, self.tls.accept(stream)).await;
         // Whoever fails here has been told by an alert; nothing was asked yet.
         let Ok(Ok(Handshake { stream, transport, h2 })) = handshake else { return self.metrics.handshake_failure() };
-        let conn = Conn::new(peer, local, transport, self.pseudonym.clone());
+        let conn = Conn::new(peer, local, transport, self.pseudonym.clone()).holding(open);
         if h2 {
             self.serve_http2(stream, conn).await;
         } else {

@@ -142,7 +142,8 @@ fn open_tunnel(
     outcome.note(|event| event.status = StatusCode::SWITCHING_PROTOCOLS.as_u16());
     let session_end = exchange.caller.as_ref().map(|caller| (caller.session_end)());
     let idle = exchange.route.settings.idle_timeout.unwrap_or(exchange.upstreams.limits().tunnel_idle);
-    spawn_local(Tunnel { client, upstream, outcome, idle, session_end, _place: place }.run());
+    let connection = exchange.conn.open.clone();
+    spawn_local(Tunnel { client, upstream, outcome, idle, session_end, place, connection }.run());
     let head = headers::switching(&parts.headers);
     let empty = body::own(Response::new(Bytes::new()), None).into_body();
     Ok(with_head(StatusCode::SWITCHING_PROTOCOLS, head, empty))

@@ -13,14 +13,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{LocalSet, spawn_blocking};
+use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Limits;
-use crate::metrics::Metrics;
 
+use super::conn::Open;
 use super::connection::Thread;
 use super::headers::Pseudonym;
 use super::service::{Service, Shared};
@@ -221,33 +221,14 @@ impl Acceptor {
         }
         let thread = Rc::clone(&self.thread);
         let tls = self.tls;
-        self.connections.spawn_local(async move {
-            let _open = Open::new(place, thread.metrics.clone());
+        let open = Rc::new(Open::new(place, self.connections.token(), thread.metrics.clone()));
+        spawn_local(async move {
             if tls {
-                thread.serve_tls(stream, peer).await;
+                thread.serve_tls(stream, peer, open).await;
             } else {
-                thread.serve_plain(stream, peer).await;
+                thread.serve_plain(stream, peer, open).await;
             }
         });
-    }
-}
-
-/// An open connection: its place in the budget, and one in the count.
-struct Open {
-    _place: OwnedSemaphorePermit,
-    metrics: Metrics,
-}
-
-impl Open {
-    fn new(place: OwnedSemaphorePermit, metrics: Metrics) -> Self {
-        metrics.connection(true);
-        Self { _place: place, metrics }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.metrics.connection(false);
     }
 }
 

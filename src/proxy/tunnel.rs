@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::route::RouteSettings;
 
 use super::admit::{BadRequest, CanonicalRequest};
-use super::conn::Scheme;
+use super::conn::{Open, Scheme};
 use super::forward::SessionEnd;
 use super::headers::has_token;
 
@@ -42,7 +42,9 @@ pub(super) struct Tunnel {
     pub idle: Duration,
     /// Ends with the session that opened it.
     pub session_end: Option<SessionEnd>,
-    pub _place: Place,
+    pub place: Place,
+    /// The client's place among the connections, which it keeps.
+    pub connection: Option<Rc<Open>>,
 }
 
 /// Whose tunnel it is: a person's, or where nobody signed in, an address's.
@@ -140,38 +142,53 @@ impl WebSocket {
 
 impl Tunnel {
     /// Splices both sides until one ends, nothing moves for the idle limit, or the session ends.
-    pub(super) async fn run(mut self) {
-        let both = async { tokio::try_join!(self.client.0, self.upstream) };
+    pub(super) async fn run(self) {
+        let Self { client, upstream, outcome, idle, session_end, place: _place, connection: _connection } = self;
+        let both = async { tokio::try_join!(client.0, upstream) };
         let Ok(Ok((client, upstream))) = timeout(HANDOVER, both).await else { return };
-        let flow = Flow::default();
+        let flow = Flow::of(outcome);
         let session_end = async {
-            match self.session_end {
+            match session_end {
                 Some(end) => end.await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = splice(client, upstream, self.idle, &flow) => {}
+            () = splice(client, upstream, idle, &flow) => {}
             () = session_end => {}
         }
-        self.outcome.note(|event| {
-            event.sent = flow.sent.get();
-            event.received = flow.received.get();
-            event.complete = true;
-        });
+        flow.ended.set(true);
     }
 }
 
-/// Bytes that went through, and when the last ones did.
+/// Bytes that went through, and when the last ones did; noted in the outcome however the tunnel ends.
 struct Flow {
+    outcome: Outcome,
     sent: Cell<u64>,
     received: Cell<u64>,
     moved: Cell<Instant>,
+    /// Whether it came to its end, and was not cut by ours.
+    ended: Cell<bool>,
 }
 
-impl Default for Flow {
-    fn default() -> Self {
-        Self { sent: 0.into(), received: 0.into(), moved: Instant::now().into() }
+impl Flow {
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, sent: 0.into(), received: 0.into(), moved: Instant::now().into(), ended: false.into() }
+    }
+
+    fn count(&self, direction: &Cell<u64>, count: usize) {
+        direction.set(direction.get() + count as u64);
+        self.moved.set(Instant::now());
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.outcome.note(|event| {
+            event.sent = self.sent.get();
+            event.received = self.received.get();
+            event.complete = self.ended.get();
+        });
     }
 }
 
@@ -196,13 +213,6 @@ async fn splice(client: Upgraded, upstream: Upgraded, idle: Duration, flow: &Flo
     tokio::select! {
         _ = both => {}
         () = quiet => {}
-    }
-}
-
-impl Flow {
-    fn count(&self, direction: &Cell<u64>, count: usize) {
-        direction.set(direction.get() + count as u64);
-        self.moved.set(Instant::now());
     }
 }
 

@@ -1,5 +1,7 @@
 //! WebSocket: tunnels open only between a client that asked and an upstream that agreed.
 
+use std::time::Duration;
+
 use portcullis::budget::Limits;
 use portcullis::route::RouteSettings;
 
@@ -110,10 +112,63 @@ fn an_address_has_as_many_tunnels_as_are_granted() {
 #[test]
 fn a_quiet_tunnel_is_closed() {
     let upstream = echo();
-    let limits = Limits { tunnel_idle: std::time::Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { tunnel_idle: Duration::from_millis(200), ..Limits::default() };
     let settings = RouteSettings { ssl_redirect: false, ..RouteSettings::default() };
     let plane = Plane::start(snapshot_of(vec![open_with("app.test", &[upstream.address], settings)], &[]), limits);
     let mut client = plane.client();
     assert_eq!(client.ask(upgrade("")).status, 101);
     assert!(client.is_closed());
+}
+
+/// A plane with a tunnel through it that has echoed five bytes.
+fn with_tunnel(upstream: &Upstream, limits: Limits) -> (Plane, Client) {
+    let settings = RouteSettings { ssl_redirect: false, ..RouteSettings::default() };
+    let plane = Plane::start(snapshot_of(vec![open_with("app.test", &[upstream.address], settings)], &[]), limits);
+    let mut client = plane.client();
+    assert_eq!(client.ask(upgrade("")).status, 101);
+    assert!(echoes(&mut client, "hello"));
+    (plane, client)
+}
+
+/// The outcome of a tunnel that has ended, as bytes sent, bytes received and whether it came to its end.
+fn outcome(plane: &Plane) -> (u64, u64, bool) {
+    let line = plane.trail.until(2).remove(1);
+    (line["sent"].as_u64().unwrap(), line["received"].as_u64().unwrap(), line["complete"].as_bool().unwrap())
+}
+
+#[test]
+fn a_tunnel_keeps_its_place_among_the_connections() {
+    let upstream = echo();
+    let (plane, tunnel) = with_tunnel(&upstream, Limits { connections: 1, ..Limits::default() });
+    let mut waiting = plane.client();
+    waiting.send(upgrade(""));
+    waiting.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(std::io::Read::read(&mut waiting.stream, &mut [0]).is_err());
+    waiting.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    drop(tunnel);
+    assert_eq!(waiting.answer().map(|answer| answer.status), Some(101));
+}
+
+#[test]
+fn a_drain_waits_for_tunnels() {
+    let upstream = echo();
+    let (mut plane, mut tunnel) = with_tunnel(&upstream, Limits::default());
+    let mut drained = plane.drain();
+    let early = plane.block_on(async { tokio::time::timeout(Duration::from_millis(300), &mut drained).await });
+    assert!(early.is_err());
+    assert!(echoes(&mut tunnel, "still"));
+    drop(tunnel);
+    plane.block_on(async { tokio::time::timeout(Duration::from_secs(10), drained).await }).unwrap().unwrap();
+    assert_eq!(outcome(&plane), (10, 10, true));
+}
+
+#[test]
+fn a_tunnel_cut_by_the_end_of_a_drain_leaves_its_outcome() {
+    let upstream = echo();
+    let (mut plane, mut tunnel) =
+        with_tunnel(&upstream, Limits { drain: Duration::from_millis(200), ..Limits::default() });
+    let drained = plane.drain();
+    plane.block_on(drained).unwrap();
+    assert!(tunnel.is_closed());
+    assert_eq!(outcome(&plane), (5, 5, false));
 }

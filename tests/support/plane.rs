@@ -35,6 +35,8 @@ pub struct Plane {
     /// The sessions, to begin one without signing in.
     pub sessions: Sessions,
     publisher: Publisher,
+    /// Outlives the data threads, as in the process.
+    _audit: Audit,
     running: Option<Running>,
     control: tokio::runtime::Runtime,
 }
@@ -140,9 +142,10 @@ impl Plane {
         let settings = ListenerSettings { http: loopback, https: loopback, threads: 2, limits: Arc::clone(&limits) };
         let bound = listener::bind(&settings).unwrap();
         let (http, https) = (bound.http().unwrap(), bound.https().unwrap());
+        let audit = Audit::with_sink(Box::new(trail.clone()), RequestId(1), clock.clone()).unwrap();
         let shared = Shared {
             reader,
-            audit: Audit::with_sink(Box::new(trail.clone()), RequestId(1), clock.clone()).unwrap(),
+            audit: audit.clone(),
             sessions: sessions.clone(),
             oidc: Oidc::new(clock.clone(), control.handle().clone()),
             clock,
@@ -151,7 +154,7 @@ impl Plane {
             public_https_port: https.port(),
         };
         let running = Some(bound.start(&shared).unwrap());
-        Self { http, https, trail, sessions, publisher, running, control }
+        Self { http, https, trail, sessions, publisher, _audit: audit, running, control }
     }
 
     /// Publishes another snapshot.
