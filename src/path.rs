@@ -163,11 +163,16 @@ impl PathMatch {
         Ok(Self::Prefix(PlainPath(path.strip_suffix('/').unwrap_or(&path).into())))
     }
 
-    /// The prefix by which a path that is not plain can be closed: its longest leading part that is plain, which covers
-    /// at least one reading of every request that was meant.
+    /// The prefix by which a path that cannot be served is closed: its longest leading part that is plain. A pattern within a
+    /// segment could mean any segment there, so it is left out; one that begins with `(/` goes on below its segment.
     pub fn plain_part(text: &str) -> Self {
-        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !"/-._~!&'+,=:@".contains(c)).unwrap_or(text.len());
-        let mut part = &text[..text.find("//").map_or(end, |double| double.min(end))];
+        let literal = text.find(PATTERN).map_or(text, |sign| match text.split_at(sign) {
+            (literal, rest) if rest.starts_with("(/") => literal,
+            (literal, _) => literal.rfind('/').map_or("", |slash| &literal[..slash]),
+        });
+        let end = literal.find(|c: char| !c.is_ascii_alphanumeric() && !"/-._~!&'+,=:@".contains(c));
+        let mut part = &literal[..end.unwrap_or(literal.len())];
+        part = &part[..part.find("//").unwrap_or(part.len())];
         loop {
             if let Ok(prefix) = Self::prefix(part) {
                 return prefix;

@@ -30,12 +30,16 @@ impl Claims {
 
     /// Whether something that the provider's settings ask for is not in the ID token, so that userinfo is worth a call.
     pub fn lack(&self, provider: &Provider) -> bool {
+        self.lack_needed(provider) || provider.kept_claims.iter().any(|path| at(&self.id_token, path).is_none())
+    }
+
+    /// Whether that is more than a claim which a policy names: no policy of anybody's makes a sign-in need userinfo.
+    pub fn lack_needed(&self, provider: &Provider) -> bool {
         let paths = &provider.claims;
         let absent = |path: &str| at(&self.id_token, path).is_none();
         absent(&paths.groups)
             || absent(&paths.email)
             || (provider.require_verified_email && absent(&verified(&paths.email)))
-            || provider.kept_claims.iter().any(|path| absent(path))
     }
 
     /// Adds what userinfo says (OpenID Connect Core section 5.3.2), if it speaks of the same person.

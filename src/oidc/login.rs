@@ -123,10 +123,12 @@ pub(super) async fn redeem(
     let tokens = token::request(live, provider, grant, clock).await.map_err(|error| refusal(provider, error))?;
     let mut id_token = tokens.verified(followed, live, provider, Some(nonce), clock).await?;
     let mut claims = Claims::new(std::mem::take(&mut id_token.claims));
-    if claims.lack(provider)
-        && let Some(body) = userinfo(live, provider, &tokens).await?
-    {
-        claims.add_userinfo(&body, &id_token.subject)?;
+    if claims.lack(provider) {
+        match userinfo(live, provider, &tokens).await {
+            Ok(Some(body)) => claims.add_userinfo(&body, &id_token.subject)?,
+            Err(error) if claims.lack_needed(provider) => return Err(error),
+            Ok(None) | Err(_) => {}
+        }
     }
     Ok(VerifiedLogin {
         principal: claims.principal(provider, id_token.subject)?,

@@ -213,6 +213,8 @@ fn what_cannot_be_served_is_closed_as_far_as_it_is_plain() {
         ("/my%2Fapp", "/my"),
         ("/admin(/|$)(.*)", "/admin"),
         ("/api/*", "/api"),
+        ("/adm*", "/"),
+        ("/a/b[0-9]/c", "/a"),
         ("/a/../b", "/a"),
         ("/*", "/"),
         ("relative", "/"),

@@ -481,6 +481,14 @@ async fn userinfo_that_does_not_answer_stops_the_sign_in_that_needs_it() {
 }
 
 #[tokio::test]
+async fn a_claim_that_only_a_policy_names_does_not_make_a_sign_in_need_userinfo() {
+    let house = House::with(|settings| settings.kept_claims = ["department".to_owned()].into()).await;
+    house.provider.behave(|b| drop(b.canned.insert("/userinfo", Canned::new(503, ""))));
+    let principal = house.sign_in().await.unwrap().principal;
+    assert_eq!((principal.claims.len(), house.provider.calls("/userinfo")), (0, 1));
+}
+
+#[tokio::test]
 async fn an_access_token_that_breaks_the_line_is_not_sent() {
     let house = House::new().await;
     house.provider.behave(|b| {
