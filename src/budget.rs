@@ -1,4 +1,4 @@
-//! Limits on everything that a peer can drive, in one table (`SECURITY.md` repeats it, a test reads it back).
+//! The limits of the data plane on what a peer can drive, in one table (`SECURITY.md` repeats it, a test holds it).
 
 use std::time::Duration;
 
