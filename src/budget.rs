@@ -43,8 +43,6 @@ pub struct Limits {
     pub tunnel_idle: Duration,
     /// Bytes of a request body to our own endpoints.
     pub own_body_bytes: usize,
-    /// Login attempts a browser may have open at once.
-    pub login_attempts: usize,
     /// From SIGTERM to the end of what still runs.
     pub drain: Duration,
 }
@@ -71,7 +69,6 @@ impl Default for Limits {
             tunnels: 64,
             tunnel_idle: Duration::from_secs(3600),
             own_body_bytes: 64 * 1024,
-            login_attempts: 5,
             drain: Duration::from_secs(30),
         }
     }

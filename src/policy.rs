@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-pub use authorize::{closed, decide};
+pub use authorize::decide;
 pub use decision::{AccessRequest, Challenge, Decision, Denial, Permit, Reason, Verdict};
 
 use crate::host::HostMatch;

@@ -41,11 +41,6 @@ pub fn decide<S>(slot: S, policy: &Policy, request: &AccessRequest<'_>) -> Decis
     }
 }
 
-/// The denial of every request to a route that a defect of its configuration closed.
-pub fn closed<S>(slot: S) -> Denial<S> {
-    Denial::new(slot, Reason::RouteClosed, None)
-}
-
 /// What one rule says of a request, weakest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Voice {

@@ -125,8 +125,6 @@ pub enum Reason {
     SignInRequired,
     /// The two readings of the path match different rules: answered with 400.
     AmbiguousPath,
-    /// The route is closed by a defect of its configuration: answered with 503.
-    RouteClosed,
 }
 
 impl Reason {
@@ -138,7 +136,6 @@ impl Reason {
             Self::NoRuleAllows => "no_rule_allows",
             Self::SignInRequired => "sign_in_required",
             Self::AmbiguousPath => "ambiguous_path",
-            Self::RouteClosed => "route_closed",
         }
     }
 }

@@ -47,7 +47,6 @@ pub fn challenge(asked: Asked<'_>, route: &Route, caller: &Caller, verdict: Verd
 pub fn deny(asked: Asked<'_>, caller: &Caller, verdict: Verdict) -> Result<Answer, Rejection> {
     let rejection = match verdict.reason {
         Reason::AmbiguousPath => return Err(Refusal::AmbiguousPath.into()),
-        Reason::RouteClosed => return Err(Refusal::RouteClosed.into()),
         reason => Refusal::Denied.named(reason.as_str()),
     };
     let notice = rejection.notice();

@@ -35,7 +35,7 @@ fn the_limits_are_the_published_ones() {
     assert_eq!((limits.idle, limits.body_idle), (Duration::from_secs(60), Duration::from_secs(60)));
     assert_eq!(limits.stalled, Duration::from_secs(30));
     assert_eq!((limits.connections, limits.own_body_bytes), (8192, 64 * 1024));
-    assert_eq!((limits.login_attempts, limits.tunnels), (5, 64));
+    assert_eq!((portcullis::session::MAX_LOGINS, limits.tunnels), (5, 64));
 }
 
 #[test]

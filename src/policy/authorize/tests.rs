@@ -203,8 +203,3 @@ fn somebody_without_an_address_has_no_domain() {
     let rules = vec![rule("r", Effect::Allow, by_domain)];
     assert_eq!(ask(rules, "/", Some(&nameless)), ("deny", Verdict { reason: Reason::NoRuleAllows, rule: None }));
 }
-
-#[test]
-fn a_closed_route_denies_and_gives_its_slot_back() {
-    assert_eq!(closed(7).spend(), (7, Verdict { reason: Reason::RouteClosed, rule: None }));
-}
