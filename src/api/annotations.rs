@@ -11,6 +11,9 @@ use super::parse_duration;
 /// What all of our annotations begin with.
 pub const PREFIX: &str = "portcullis.dev/";
 
+/// The longest timeout: a deadline stays a point in time that a clock can tell.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
+
 /// The annotations of an Ingress, as far as they could be read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Annotations {
@@ -207,8 +210,8 @@ fn switch(value: &str) -> Result<bool, Defect> {
 }
 
 fn timeout(value: &str) -> Result<Duration, Defect> {
-    let span = parse_duration(value).ok().filter(|span| !span.is_zero());
-    span.ok_or(Defect::Value("write a span of time such as `30s`"))
+    let span = parse_duration(value).ok().filter(|span| !span.is_zero() && *span <= LONGEST_TIMEOUT);
+    span.ok_or(Defect::Value("write a span of time such as `30s`, of a day at most"))
 }
 
 fn origins(value: &str) -> Result<Vec<String>, Defect> {
@@ -362,6 +365,8 @@ mod tests {
             ("connect-timeout", "0s"),
             ("request-timeout", "10"),
             ("idle-timeout", "never"),
+            ("request-timeout", "9223372036854775807s"),
+            ("idle-timeout", "25h"),
             ("request-body-limit", "ten"),
             ("request-body-limit", "1.5Mi"),
             ("request-body-limit", "99999999999Gi"),

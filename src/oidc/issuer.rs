@@ -24,6 +24,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 const ASK_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// How long a sign-in waits for a reading.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Characters of a reason that are kept.
+const REASON_LENGTH: usize = 256;
 
 /// What tells issuers apart: the identifier, and what decides how it is reached.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -79,10 +81,17 @@ impl Source {
     }
 }
 
+/// Why a reading failed, as it may be logged and shown: what the issuer wrote is in it, so it is cut, and control characters
+/// are blanks.
+fn reason(error: &DiscoveryError) -> Arc<str> {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    error.to_string().chars().map(printable).take(REASON_LENGTH).collect::<String>().into()
+}
+
 impl State {
     /// Takes in a reading; the log has each failure that is not the last one again.
     fn take(&mut self, reading: Result<Live, DiscoveryError>, issuer: &Issuer, now: Timestamp) {
-        match reading.map_err(|error| Arc::<str>::from(error.to_string())) {
+        match reading.map_err(|error| reason(&error)) {
             Ok(live) => {
                 self.live = Some(Arc::new(live));
                 self.read_at = Some(now);
@@ -185,5 +194,18 @@ fn pause(failures: u32) -> Duration {
     match failures {
         0 => INTERVAL,
         n => Duration::from_secs(1 << (n - 1).min(3)).min(MAX_PAUSE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_hostile_issuer_writes_forges_no_line_and_fills_no_log() {
+        let hostile = format!("https://op\n2026 INFO forged\u{1b}[2K{}", "x".repeat(1 << 20));
+        let told = reason(&DiscoveryError::OtherIssuer(hostile));
+        assert_eq!(told.chars().count(), REASON_LENGTH);
+        assert!(told.starts_with("the metadata is of the issuer `https://op 2026 INFO forged [2Kxxx"), "{told}");
     }
 }

@@ -200,8 +200,10 @@ fn framing_is_plain(upstream: &HeaderMap) -> bool {
 
 fn passes_upstream(name: &str) -> bool {
     let passes = |name: &str| !is_ours_to_make(name) && !is_reserved(name);
-    // CGI and its heirs read an underscore like a hyphen, and some a full stop.
-    !name.contains('_') && if name.contains('.') { passes(&name.replace('.', "-")) } else { passes(name) }
+    // CGI and its heirs read an underscore like a hyphen, and some whatever is neither letter nor digit.
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    !name.contains('_')
+        && if name.chars().all(plain) { passes(name) } else { passes(&name.replace(|c| !plain(c), "-")) }
 }
 
 fn passes_downstream(name: &HeaderName, value: &HeaderValue) -> bool {
@@ -368,7 +370,10 @@ mod tests {
         for name in ["x-forwarded-for", "x-forwarded", "x-portcullis-a", "proxy-x", "client-cert-chain", "forwarded"] {
             assert!(is_reserved(name) && !passes_upstream(name), "{name}");
         }
-        for name in ["x-app", "forward", "x-portcullis", "accept", "early", "cookie2", "x-realm"] {
+        for name in ["x-auth~request-groups", "x.forwarded.for", "x!real+ip", "x-auth-request'user"] {
+            assert!(!passes_upstream(name), "{name}");
+        }
+        for name in ["x-app", "x-app~1", "forward", "x-portcullis", "accept", "early", "cookie2", "x-realm"] {
             assert!(!is_reserved(name) && passes_upstream(name), "{name}");
         }
     }

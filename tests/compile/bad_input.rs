@@ -46,6 +46,8 @@ fn what_is_no_plain_http_service_is_named_and_not_guessed() {
     let grpc = good().set("Service shop/web", "/spec/ports/0/appProtocol", json!("kubernetes.io/h2c"));
     told.case("app protocol", grpc.clone().told());
     told.case("app protocol overruled", grpc.annotate("shop/web", "backend-protocol", "HTTP").told());
+    let sticky = good().set("Service shop/web", "/spec/sessionAffinity", json!("ClientIP"));
+    told.case("session affinity", sticky.told());
     told.case("backend protocol", good().annotate("shop/web", "backend-protocol", "GRPC").told());
     assert_snapshot!(told);
 }

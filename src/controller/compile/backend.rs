@@ -47,6 +47,11 @@ pub(super) fn backend(
         notes.error(at.to("port"), "UnsupportedBackend", message, remedy);
         return None;
     }
+    if object.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP") {
+        let message = format!("the Service `{}` asks for `sessionAffinity: ClientIP`, which is ignored", name.name);
+        let remedy = "let any endpoint answer any request, or remove the field";
+        notes.warning(at.to("name"), "SessionAffinityIgnored", message, remedy);
+    }
     let port = u16::try_from(port.port).ok()?;
     let key = BackendKey { namespace: name.namespace, service: name.name, port };
     let endpoints = world.endpoints.get(&key).cloned().unwrap_or_default();
