@@ -4,6 +4,7 @@ mod api_outage;
 mod certificate;
 mod endpoints;
 mod etcd_dump;
+mod issuers;
 mod policy;
 mod refresh;
 mod roles;
@@ -30,6 +31,7 @@ type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 /// All of them.
 pub const JOURNEYS: &[Journey] = &[
     Journey { name: "statuses", run: |bed| Box::pin(statuses::journey(bed)) },
+    Journey { name: "issuers", run: |bed| Box::pin(issuers::journey(bed)) },
     Journey { name: "roles", run: |bed| Box::pin(roles::journey(bed)) },
     Journey { name: "sign-in", run: |bed| Box::pin(sign_in::journey(bed)) },
     Journey { name: "watch", run: |bed| Box::pin(watch::journey(bed)) },

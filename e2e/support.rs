@@ -8,6 +8,7 @@ pub mod client;
 pub mod cluster;
 pub mod controller;
 pub mod eventually;
+pub mod liar;
 pub mod objects;
 pub mod portcullis;
 pub mod program;

@@ -16,7 +16,8 @@ mod token;
 mod verify;
 
 pub use attempt::{Callback, LoginAttempt, LoginStart};
-pub use error::{ClaimFault, LoginError, TokenFault};
+pub use error::{ClaimFault, IssuerFault, LoginError, TokenFault};
+pub use issuer::IssuerFailure;
 pub use login::VerifiedLogin;
 pub use provider::{ClaimPaths, Provider};
 pub use refresh::{RefreshError, Refreshed};

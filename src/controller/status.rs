@@ -4,6 +4,7 @@
 //! is published. Serving never waits for it. Nothing is cleared on shutdown or when leadership is lost.
 
 mod event;
+mod issuer;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
@@ -127,7 +128,8 @@ impl Writing {
                     continue 'newest;
                 }
             }
-            let findings: BTreeSet<_> = wanted::findings(&now.report, self.writer.clock.now()).collect();
+            let StatusWriter { oidc, clock, .. } = &self.writer;
+            let findings = wanted::findings(&now.report, &|issuer| oidc.health(issuer), clock.now());
             self.announced.retain(|finding| findings.contains(finding));
             for finding in findings {
                 if live.has_changed().unwrap_or(false) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::identity::Issuer;
 
+use super::error::IssuerFault;
 use super::http::{Answer, Client, Endpoint, HttpError};
 
 /// The signature algorithms of ID tokens that are believed; what an issuer lists beside them is not.
@@ -59,6 +60,8 @@ struct Key {
 /// Why the issuer cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum DiscoveryError {
+    #[error("no call can be made: {0}")]
+    Client(#[from] HttpError),
     #[error("the issuer identifier cannot be used: {0}")]
     Issuer(String),
     #[error("`{url}` does not answer: {error}")]
@@ -77,6 +80,24 @@ pub(super) enum DiscoveryError {
     TooManyKeys(usize),
     #[error("the issuer has no key that can verify a signature")]
     NoKeys,
+}
+
+impl DiscoveryError {
+    /// In kind.
+    pub fn fault(&self) -> IssuerFault {
+        match self {
+            Self::Client(_) => IssuerFault::TrustAnchors,
+            Self::Issuer(_) => IssuerFault::Identifier,
+            Self::Unreachable { error: HttpError::Untrusted(_), .. } => IssuerFault::NotTrusted,
+            Self::Unreachable { error: HttpError::TooLarge, .. } | Self::TooManyKeys(_) => IssuerFault::TooLarge,
+            Self::Unreachable { .. } => IssuerFault::Unreachable,
+            Self::Status { .. } => IssuerFault::Status,
+            Self::Unreadable { .. } | Self::Endpoint { .. } => IssuerFault::Document,
+            Self::OtherIssuer(_) => IssuerFault::Mismatch,
+            Self::Unsupported(_) => IssuerFault::Unsupported,
+            Self::NoKeys => IssuerFault::NoUsableKeys,
+        }
+    }
 }
 
 /// The wire form; what sign-in does not use is not read.

@@ -1,5 +1,5 @@
-//! Why a sign-in fails, one variant a reason. `Display` is for the log and never holds a token or a secret; pages show
-//! the code and fixed text.
+//! Why a sign-in fails, or an issuer, one variant a reason. `Display` is for the log and never holds a token or a secret;
+//! pages show the code and fixed text.
 
 use http::StatusCode;
 
@@ -150,6 +150,31 @@ pub enum ClaimFault {
     /// No e-mail address that counts, of a domain that may sign in.
     #[error("no verified e-mail address of an allowed domain")]
     EmailDomain,
+}
+
+/// Why an issuer cannot be used, in kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IssuerFault {
+    /// It does not answer.
+    Unreachable,
+    /// Its certificate is none that is trusted for its host.
+    NotTrusted,
+    /// The trust anchors that it would be held against cannot be used.
+    TrustAnchors,
+    /// Its identifier is no address that may be called.
+    Identifier,
+    /// It answers with another status than 200.
+    Status,
+    /// A document is larger than is read, or has more keys than are taken.
+    TooLarge,
+    /// The metadata are of another issuer.
+    Mismatch,
+    /// A document is not what the standards say.
+    Document,
+    /// It does not offer what sign-in needs.
+    Unsupported,
+    /// No key can verify a signature.
+    NoUsableKeys,
 }
 
 impl LoginError {

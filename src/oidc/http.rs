@@ -67,6 +67,8 @@ pub(super) enum HttpError {
     TooLarge,
     #[error("{0}")]
     Transport(String),
+    #[error("its certificate is not trusted: {0}")]
+    Untrusted(String),
     #[error("the system's trust anchors are unusable: {0}")]
     TrustAnchors(String),
     #[error("the CA bundle holds no usable certificate")]
@@ -156,7 +158,10 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, HttpError> {
-        let response = self.inner.request(request).await.map_err(|error| HttpError::Transport(chain(&error)))?;
+        let response = self.inner.request(request).await.map_err(|error| match untrusted(&error) {
+            Some(why) => HttpError::Untrusted(why.to_string()),
+            None => HttpError::Transport(chain(&error)),
+        })?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { HttpError::TooLarge } else { HttpError::Transport(chain(&*error)) }
@@ -205,6 +210,22 @@ fn is_localhost(name: &str) -> bool {
 fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// What is wrong with the peer's certificate, where the connection failed for it. An I/O error skips what it wraps when it
+/// is asked for its source.
+fn untrusted<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::CertificateError> {
+    let within = |error: &&'a (dyn Error + 'static)| {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    };
+    std::iter::successors(Some(error), within).find_map(|cause| match cause.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(why)) => Some(why),
+        _ => None,
+    })
 }
 
 /// The system's resolver, but for the names of loopback.

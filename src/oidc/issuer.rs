@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::identity::Issuer;
 
 use super::discovery::{self, DiscoveryError, Keys, Metadata};
+use super::error::IssuerFault;
 use super::http::Client;
 use super::provider::Provider;
 
@@ -24,8 +25,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 const ASK_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// How long a sign-in waits for a reading.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Characters of a reason that are kept.
-const REASON_LENGTH: usize = 256;
+/// Characters of a failure that are kept.
+const DETAIL_LENGTH: usize = 256;
 
 /// What tells issuers apart: the identifier, and what decides how it is reached.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -50,6 +51,16 @@ pub(super) struct Followed {
     asks: Arc<Asks>,
 }
 
+/// Why an issuer could not be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IssuerFailure {
+    /// In kind.
+    pub fault: IssuerFault,
+    /// In words, as it may be logged and shown: what the issuer wrote is in it, so it is cut, and control characters are
+    /// blanks.
+    pub detail: Arc<str>,
+}
+
 /// What readings gave.
 #[derive(Clone, Default, Debug)]
 pub(super) struct State {
@@ -58,7 +69,7 @@ pub(super) struct State {
     /// When that was.
     pub read_at: Option<Timestamp>,
     /// Why the last reading failed, where it did.
-    pub failure: Option<Arc<str>>,
+    pub failure: Option<IssuerFailure>,
     /// The newest ask that is answered.
     answered: u64,
 }
@@ -81,27 +92,29 @@ impl Source {
     }
 }
 
-/// Why a reading failed, as it may be logged and shown: what the issuer wrote is in it, so it is cut, and control characters
-/// are blanks.
-fn reason(error: &DiscoveryError) -> Arc<str> {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    error.to_string().chars().map(printable).take(REASON_LENGTH).collect::<String>().into()
+impl From<DiscoveryError> for IssuerFailure {
+    fn from(error: DiscoveryError) -> Self {
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        let detail: String = error.to_string().chars().map(printable).take(DETAIL_LENGTH).collect();
+        Self { fault: error.fault(), detail: detail.into() }
+    }
 }
 
 impl State {
     /// Takes in a reading; the log has each failure that is not the last one again.
     fn take(&mut self, reading: Result<Live, DiscoveryError>, issuer: &Issuer, now: Timestamp) {
-        match reading.map_err(|error| reason(&error)) {
+        match reading.map_err(IssuerFailure::from) {
             Ok(live) => {
                 self.live = Some(Arc::new(live));
                 self.read_at = Some(now);
                 self.failure = None;
             }
-            Err(reason) => {
-                if self.failure.as_ref() != Some(&reason) {
-                    tracing::warn!(%issuer, %reason, "the issuer's metadata or keys were not read");
+            Err(failure) => {
+                if self.failure.as_ref() != Some(&failure) {
+                    let IssuerFailure { fault, detail } = &failure;
+                    tracing::warn!(%issuer, ?fault, %detail, "the issuer's metadata or keys were not read");
                 }
-                self.failure = Some(reason);
+                self.failure = Some(failure);
             }
         }
     }
@@ -125,7 +138,8 @@ impl Followed {
     pub async fn live(&self) -> Result<Arc<Live>, Arc<str>> {
         self.settled(|state| state.live.is_some() || state.failure.is_some()).await;
         let State { live, failure, .. } = self.state();
-        live.ok_or_else(|| failure.unwrap_or_else(|| "its metadata is still being read".into()))
+        let why = || failure.map_or_else(|| "its metadata is still being read".into(), |failure| failure.detail);
+        live.ok_or_else(why)
     }
 
     /// The issuer read again, because a key is not known; where that was done within 30 s, as it was read then.
@@ -166,8 +180,7 @@ async fn follow(source: Source, clock: Clock, asks: Arc<Asks>, state: watch::Sen
     let client = match Client::new(source.ca_bundle.as_deref(), source.loopback_http) {
         Ok(client) => client,
         Err(error) => {
-            tracing::warn!(issuer = %source.issuer, %error, "the issuer cannot be reached");
-            state.send_modify(|state| state.failure = Some(error.to_string().into()));
+            state.send_modify(|state| state.take(Err(error.into()), &source.issuer, clock.now()));
             return;
         }
     };
@@ -204,8 +217,8 @@ mod tests {
     #[test]
     fn what_a_hostile_issuer_writes_forges_no_line_and_fills_no_log() {
         let hostile = format!("https://op\n2026 INFO forged\u{1b}[2K{}", "x".repeat(1 << 20));
-        let told = reason(&DiscoveryError::OtherIssuer(hostile));
-        assert_eq!(told.chars().count(), REASON_LENGTH);
+        let IssuerFailure { fault, detail: told } = DiscoveryError::OtherIssuer(hostile).into();
+        assert_eq!((fault, told.chars().count()), (IssuerFault::Mismatch, DETAIL_LENGTH));
         assert!(told.starts_with("the metadata is of the issuer `https://op 2026 INFO forged [2Kxxx"), "{told}");
     }
 }

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 
 use super::attempt::{Callback, LoginAttempt, LoginStart, UsedStates};
 use super::error::LoginError;
-use super::issuer::{Followed, Source, State};
+use super::issuer::{Followed, IssuerFailure, Source, State};
 use super::login::{self, VerifiedLogin};
 use super::logout;
 use super::provider::Provider;
@@ -38,7 +38,7 @@ pub enum IssuerHealth {
     /// The last reading failed. What an earlier one gave is still used.
     Failed {
         /// Why.
-        reason: Arc<str>,
+        failure: IssuerFailure,
         /// When an earlier one went well, if one did.
         read_at: Option<Timestamp>,
     },
@@ -172,7 +172,7 @@ impl Oidc {
 impl IssuerHealth {
     fn of(state: State) -> Self {
         match state {
-            State { failure: Some(reason), read_at, .. } => Self::Failed { reason, read_at },
+            State { failure: Some(failure), read_at, .. } => Self::Failed { failure, read_at },
             State { read_at: Some(read_at), .. } => Self::Ready { read_at },
             _ => Self::Unknown,
         }

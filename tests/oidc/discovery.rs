@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jsonwebtoken::Algorithm;
 use portcullis::clock::Clock;
-use portcullis::oidc::{IssuerHealth, LoginError, Oidc, TokenFault};
+use portcullis::oidc::{IssuerFailure, IssuerFault, IssuerHealth, LoginError, Oidc, Provider, TokenFault};
 use serde_json::{Value, json};
 
 use super::House;
@@ -14,61 +14,116 @@ use super::provider::{Behaviour, Canned, SigningKey, TestProvider};
 
 const METADATA: &str = "/.well-known/openid-configuration";
 
-/// A field of the metadata, what it is turned into (null: taken away), and what the reason then says.
+/// A field of the metadata, what it is turned into (null: taken away), and how the issuer then fails.
 #[expect(clippy::type_complexity, reason = "a row of a table")]
-const LYING_METADATA: &[(&str, fn() -> Value, &str)] = &[
-    ("issuer", || json!("https://evil.example.com"), "the metadata is of the issuer `https://evil.example.com`"),
-    ("issuer", || Value::Null, "the metadata cannot be read"),
-    ("token_endpoint", || json!("http://issuer.example.com/token"), "`token_endpoint` of the metadata cannot be used"),
-    ("token_endpoint", || Value::Null, "the metadata cannot be read"),
-    ("authorization_endpoint", || json!("javascript:alert(1)"), "`authorization_endpoint` of the metadata"),
-    ("jwks_uri", || json!("file:///etc/passwd"), "`jwks_uri` of the metadata cannot be used"),
-    ("userinfo_endpoint", || json!("https://user@issuer.example.com/"), "`userinfo_endpoint` of the metadata"),
-    ("end_session_endpoint", || json!("/logout"), "`end_session_endpoint` of the metadata cannot be used"),
-    ("id_token_signing_alg_values_supported", || json!(["HS256", "none"]), "no signature algorithm"),
-    ("token_endpoint_auth_methods_supported", || json!(["private_key_jwt"]), "neither `client_secret_basic` nor"),
-    ("code_challenge_methods_supported", || json!(["plain"]), "no PKCE with S256"),
+const LYING_METADATA: &[(&str, fn() -> Value, IssuerFault, &str)] = &[
+    (
+        "issuer",
+        || json!("https://evil.example.com"),
+        IssuerFault::Mismatch,
+        "the metadata is of the issuer `https://evil.example.com`",
+    ),
+    ("issuer", || Value::Null, IssuerFault::Document, "the metadata cannot be read"),
+    (
+        "token_endpoint",
+        || json!("http://issuer.example.com/token"),
+        IssuerFault::Document,
+        "`token_endpoint` of the metadata cannot be used",
+    ),
+    ("token_endpoint", || Value::Null, IssuerFault::Document, "the metadata cannot be read"),
+    (
+        "authorization_endpoint",
+        || json!("javascript:alert(1)"),
+        IssuerFault::Document,
+        "`authorization_endpoint` of the metadata",
+    ),
+    ("jwks_uri", || json!("file:///etc/passwd"), IssuerFault::Document, "`jwks_uri` of the metadata cannot be used"),
+    (
+        "userinfo_endpoint",
+        || json!("https://user@issuer.example.com/"),
+        IssuerFault::Document,
+        "`userinfo_endpoint` of the metadata",
+    ),
+    (
+        "end_session_endpoint",
+        || json!("/logout"),
+        IssuerFault::Document,
+        "`end_session_endpoint` of the metadata cannot be used",
+    ),
+    (
+        "id_token_signing_alg_values_supported",
+        || json!(["HS256", "none"]),
+        IssuerFault::Unsupported,
+        "no signature algorithm",
+    ),
+    (
+        "token_endpoint_auth_methods_supported",
+        || json!(["private_key_jwt"]),
+        IssuerFault::Unsupported,
+        "neither `client_secret_basic` nor",
+    ),
+    ("code_challenge_methods_supported", || json!(["plain"]), IssuerFault::Unsupported, "no PKCE with S256"),
 ];
 
 #[tokio::test]
 async fn metadata_that_cannot_be_used_is_refused_by_name() {
-    for (field, value, reason) in LYING_METADATA {
+    for (field, value, fault, reason) in LYING_METADATA {
         let lie = move |b: &mut Behaviour| {
             b.metadata = Arc::new(move |metadata| match value() {
                 Value::Null => drop(metadata.as_object_mut().unwrap().remove(*field)),
                 value => metadata[*field] = value,
             });
         };
-        assert_refused(lie, reason).await;
+        assert_refused(lie, *fault, reason).await;
     }
 }
 
 #[tokio::test]
 async fn documents_that_cannot_be_used_are_refused_by_name() {
     let big = Canned::new(200, vec![b' '; 10 << 20]);
-    for (path, canned, reason) in [
-        (METADATA, big.clone(), "the answer is larger than 1048576 bytes"),
-        (METADATA, Canned::new(500, "{}"), "answers 500"),
-        (METADATA, Canned::new(302, "{}"), "answers 302"),
-        (METADATA, Canned::new(200, "<html>"), "the metadata cannot be read"),
-        ("/jwks", big, "the answer is larger than 1048576 bytes"),
-        ("/jwks", Canned::new(404, "{}"), "answers 404"),
-        ("/jwks", Canned::new(200, "[]"), "the key set cannot be read"),
-        ("/jwks", Canned::new(200, r#"{"keys": []}"#), "no key that can verify a signature"),
-        ("/jwks", Canned::new(200, r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#), "no key that can verify"),
+    for (path, canned, fault, reason) in [
+        (METADATA, big.clone(), IssuerFault::TooLarge, "the answer is larger than 1048576 bytes"),
+        (METADATA, Canned::new(500, "{}"), IssuerFault::Status, "answers 500"),
+        (METADATA, Canned::new(302, "{}"), IssuerFault::Status, "answers 302"),
+        (METADATA, Canned::new(200, "<html>"), IssuerFault::Document, "the metadata cannot be read"),
+        ("/jwks", big, IssuerFault::TooLarge, "the answer is larger than 1048576 bytes"),
+        ("/jwks", Canned::new(404, "{}"), IssuerFault::Status, "answers 404"),
+        ("/jwks", Canned::new(200, "[]"), IssuerFault::Document, "the key set cannot be read"),
+        ("/jwks", Canned::new(200, r#"{"keys": []}"#), IssuerFault::NoUsableKeys, "no key that can verify a signature"),
+        (
+            "/jwks",
+            Canned::new(200, r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#),
+            IssuerFault::NoUsableKeys,
+            "no key that can verify",
+        ),
     ] {
-        assert_refused(|b| drop(b.canned.insert(path, canned)), reason).await;
+        assert_refused(|b| drop(b.canned.insert(path, canned)), fault, reason).await;
     }
 }
 
 #[tokio::test]
 async fn keys_that_are_for_something_else_or_too_many_are_refused() {
     let turn = |turn: fn(&mut Value)| move |b: &mut Behaviour| b.key_set = Arc::new(turn);
-    assert_refused(turn(|set| set["keys"][0]["use"] = json!("enc")), "no key that can verify").await;
-    assert_refused(turn(|set| set["keys"][0]["key_ops"] = json!(["sign"])), "no key that can verify").await;
-    assert_refused(turn(|set| set["keys"][0]["alg"] = json!("ES384")), "no key that can verify").await;
+    assert_refused(
+        turn(|set| set["keys"][0]["use"] = json!("enc")),
+        IssuerFault::NoUsableKeys,
+        "no key that can verify",
+    )
+    .await;
+    assert_refused(
+        turn(|set| set["keys"][0]["key_ops"] = json!(["sign"])),
+        IssuerFault::NoUsableKeys,
+        "no key that can verify",
+    )
+    .await;
+    assert_refused(
+        turn(|set| set["keys"][0]["alg"] = json!("ES384")),
+        IssuerFault::NoUsableKeys,
+        "no key that can verify",
+    )
+    .await;
     let many = turn(|set| set["keys"] = vec![set["keys"][0].clone(); 101].into());
-    assert_refused(many, "101 keys, more than 100").await;
+    assert_refused(many, IssuerFault::TooLarge, "101 keys, more than 100").await;
 }
 
 #[tokio::test]
@@ -78,24 +133,32 @@ async fn a_document_that_does_not_end_is_given_up_after_ten_seconds() {
     house.provider.behave(|b| drop(b.canned.insert(METADATA, never)));
     house.oidc.warm(&house.settings);
     let failed = |health: &IssuerHealth| matches!(health, IssuerHealth::Failed { .. });
-    let IssuerHealth::Failed { reason, read_at: None } = house.health_that(failed).await else { panic!() };
-    assert!(reason.contains("no answer within 10 s"), "{reason}");
+    let IssuerHealth::Failed { failure, read_at: None } = house.health_that(failed).await else { panic!() };
+    assert_eq!(failure.fault, IssuerFault::Unreachable);
+    assert!(failure.detail.contains("no answer within 10 s"), "{failure:?}");
 }
 
-/// The issuer with this lie is failed for this reason, and nobody is sent to it.
-async fn assert_refused(lie: impl FnOnce(&mut Behaviour), reason: &str) {
+/// The issuer with this lie fails like this, and nobody is sent to it.
+async fn assert_refused(lie: impl FnOnce(&mut Behaviour), fault: IssuerFault, reason: &str) {
     let house = House::new().await;
     house.provider.behave(lie);
     let begun = house.oidc.begin(house.settings.clone(), String::new(), "/".to_owned()).await;
     let error = begun.err().unwrap_or_else(|| panic!("not refused: {reason}"));
     assert_eq!((error.code(), error.status().as_u16()), ("provider_unreachable", 503));
-    let IssuerHealth::Failed { reason: told, read_at: None } = house.oidc.health(&house.settings.issuer) else {
-        panic!("not failed: {reason}")
-    };
+    assert_eq!(house.failure(&house.settings).fault, fault, "{reason}");
+    let told = house.failure(&house.settings).detail;
     assert!(told.contains(reason), "`{told}` does not say `{reason}`");
 }
 
 impl House {
+    /// How the issuer of these settings failed.
+    fn failure(&self, settings: &Provider) -> IssuerFailure {
+        match self.oidc.health(&settings.issuer) {
+            IssuerHealth::Failed { failure, read_at: None } => failure,
+            health => panic!("not failed: {health:?}"),
+        }
+    }
+
     /// The health, once it is so; a bounded wait.
     async fn health_that(&self, so: impl Fn(&IssuerHealth) -> bool) -> IssuerHealth {
         let look = async {
@@ -181,12 +244,11 @@ async fn what_was_read_stays_good_when_the_issuer_turns_bad() {
 #[tokio::test]
 async fn an_issuer_that_is_not_there_is_failed() {
     let house = House::new().await;
-    let begun = {
-        let mut settings = (*house.settings).clone();
-        settings.issuer = "http://127.0.0.1:1".to_owned().into();
-        house.oidc.begin(Arc::new(settings), String::new(), "/".to_owned()).await
-    };
+    let mut settings = (*house.settings).clone();
+    settings.issuer = "http://127.0.0.1:1".to_owned().into();
+    let begun = house.oidc.begin(Arc::new(settings.clone()), String::new(), "/".to_owned()).await;
     assert_eq!(begun.unwrap_err().code(), "provider_unreachable");
+    assert_eq!(house.failure(&settings).fault, IssuerFault::Unreachable);
 }
 
 #[tokio::test]
@@ -200,11 +262,14 @@ async fn https_is_believed_by_the_bundle_alone() {
     settings.ca_bundle = None;
     let begun = house.oidc.begin(Arc::new(settings.clone()), String::new(), "/".to_owned()).await;
     let reason = begun.unwrap_err().to_string();
-    assert!(reason.contains("certificate"), "{reason}");
+    assert!(reason.contains("its certificate is not trusted"), "{reason}");
+    assert_eq!(house.failure(&settings).fault, IssuerFault::NotTrusted);
 
+    house.oidc.retain([]);
     settings.ca_bundle = Some(b"no certificate".as_slice().into());
-    let begun = house.oidc.begin(Arc::new(settings), String::new(), "/".to_owned()).await;
+    let begun = house.oidc.begin(Arc::new(settings.clone()), String::new(), "/".to_owned()).await;
     assert!(begun.unwrap_err().to_string().contains("the CA bundle holds no usable certificate"));
+    assert_eq!(house.failure(&settings).fault, IssuerFault::TrustAnchors);
 }
 
 #[tokio::test]
@@ -212,6 +277,7 @@ async fn plain_http_is_refused_where_the_settings_do_not_allow_it() {
     let house = House::with(|settings| settings.loopback_http = false).await;
     let begun = house.oidc.begin(house.settings.clone(), String::new(), "/".to_owned()).await;
     assert!(begun.unwrap_err().to_string().contains("is not `https`"));
+    assert_eq!(house.failure(&house.settings).fault, IssuerFault::Identifier);
     assert_eq!(house.provider.calls(METADATA), 0);
 }
 

@@ -2,6 +2,7 @@
 //! the time.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -17,6 +18,8 @@ use crate::controller::report::{Finding, IngressState, Kind, ObjectRef, PolicySt
 use crate::controller::world::{ObjectName, Objects, World};
 use crate::identity::Issuer;
 use crate::oidc::IssuerHealth;
+
+use super::issuer;
 
 /// The longest condition message, in bytes; the API server takes 32 KiB.
 const MESSAGE_BYTES: usize = 4096;
@@ -156,14 +159,19 @@ fn providers<'a>(here: Here<'a>, live: &'a Live) -> impl Iterator<Item = Wanted>
         let object = ObjectRef { kind: Kind::IdentityProvider, name: name.clone() };
         let held = provider.status.as_ref().map_or(&[][..], |status| &status.conditions);
         let health = state.issuer.as_ref().map(here.health);
-        let mut status = provider_status(state, health, accepted(&live.report, &object, state.accepted));
+        let mut status = provider_status(&object, state, health, accepted(&live.report, &object, state.accepted));
         date(&mut status.conditions, held, here.now);
         let differs = provider.status.as_ref() != Some(&status);
         differs.then(|| Wanted::new(Kind::IdentityProvider, provider, json!(status)))
     })
 }
 
-fn provider_status(state: &ProviderState, health: Option<IssuerHealth>, accepted: Condition) -> IdentityProviderStatus {
+fn provider_status(
+    object: &ObjectRef,
+    state: &ProviderState,
+    health: Option<IssuerHealth>,
+    accepted: Condition,
+) -> IdentityProviderStatus {
     let ready = match health {
         _ if !state.accepted => condition("Ready", "False", "Invalid", "nobody can sign in here".to_owned()),
         None | Some(IssuerHealth::Unknown) => {
@@ -172,9 +180,10 @@ fn provider_status(state: &ProviderState, health: Option<IssuerHealth>, accepted
         Some(IssuerHealth::Ready { .. }) => {
             condition("Ready", "True", "Ready", "metadata and keys of the issuer are there".to_owned())
         }
-        Some(IssuerHealth::Failed { reason, read_at }) => {
+        Some(IssuerHealth::Failed { failure, read_at }) => {
+            let finding = issuer::finding(object, &failure);
             let since = read_at.map(|at| format!("; what was read at {at:.0} is still used")).unwrap_or_default();
-            condition("Ready", "False", "IssuerUnreachable", format!("{reason}{since}"))
+            condition("Ready", "False", finding.reason, format!("{}{since}", sentence(&finding)))
         }
     };
     let mut conditions = vec![accepted, ready];
@@ -232,9 +241,10 @@ fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// The findings of a report, and those that time brings: certificates that have ended.
-pub(super) fn findings(report: &Report, now: Timestamp) -> impl Iterator<Item = Finding> + '_ {
-    let ended = report.certificates.iter().filter(move |(_, end)| **end < now).map(|(name, end)| Finding {
+/// The findings of a report, and those that come without a compile: certificates that have ended, issuers that cannot be
+/// used.
+pub(super) fn findings(report: &Report, health: &dyn Fn(&Issuer) -> IssuerHealth, now: Timestamp) -> BTreeSet<Finding> {
+    let ended = report.certificates.iter().filter(|(_, end)| **end < now).map(|(name, end)| Finding {
         object: ObjectRef { kind: Kind::Secret, name: name.clone() },
         field: "/data/tls.crt".to_owned(),
         reason: EXPIRED,
@@ -242,7 +252,14 @@ pub(super) fn findings(report: &Report, now: Timestamp) -> impl Iterator<Item = 
         message: format!("the certificate ended at {end:.0} and is still served"),
         remedy: "put one that is valid into the Secret".to_owned(),
     });
-    report.findings.iter().cloned().chain(ended)
+    let accepted = report.providers.iter().filter(|(_, state)| state.accepted);
+    let failed = accepted.filter_map(|(name, state)| match health(state.issuer.as_ref()?) {
+        IssuerHealth::Failed { failure, .. } => {
+            Some(issuer::finding(&ObjectRef { kind: Kind::IdentityProvider, name: name.clone() }, &failure))
+        }
+        IssuerHealth::Unknown | IssuerHealth::Ready { .. } => None,
+    });
+    report.findings.iter().cloned().chain(ended).chain(failed).collect()
 }
 
 /// The version of an object that the watch last told of.

@@ -5,6 +5,7 @@ use k8s_openapi::api::networking::v1::Ingress as IngressObject;
 use super::*;
 use crate::api::{IdentityProvider, Policy};
 use crate::controller::world::Stored;
+use crate::oidc::{IssuerFailure, IssuerFault};
 
 const MANAGER: &str = "portcullis.dev/ingress-controller";
 
@@ -157,33 +158,68 @@ fn the_policy_of_another_installation_is_left_to_it() {
     assert_eq!(said(&live(policy(&theirs, &json!([])), policy_report(&["web"], vec![]))).len(), 1);
 }
 
+fn failure(fault: IssuerFault) -> IssuerFailure {
+    IssuerFailure { fault, detail: "what the issuer said".into() }
+}
+
+/// A report on the provider `corp`.
+fn provider_report(accepted: bool) -> Report {
+    let issuer = Some(Issuer("https://id.example".into()));
+    let state = ProviderState { observed_generation: Some(1), issuer, accepted };
+    Report { providers: [(ObjectName::new("", "corp"), state)].into(), ..Report::default() }
+}
+
+#[test]
+fn an_issuer_that_cannot_be_used_is_a_finding_with_field_and_remedy() {
+    let now = at("2026-01-01T00:00:00Z");
+    for (fault, field, reason, remedy) in [
+        (IssuerFault::Unreachable, "/spec/issuer", "IssuerUnreachable", "may reach it"),
+        (IssuerFault::NotTrusted, "/spec/caBundleRef", "IssuerNotTrusted", "`ca.crt`"),
+        (IssuerFault::TrustAnchors, "/spec/caBundleRef", "TrustAnchorsInvalid", "`ca.crt`"),
+        (IssuerFault::Identifier, "/spec/issuer", "IssuerInvalid", "`https`"),
+        (IssuerFault::Status, "/spec/issuer", "IssuerRefuses", "`/.well-known/openid-configuration`"),
+        (IssuerFault::TooLarge, "/spec/issuer", "DocumentTooLarge", "publish less"),
+        (IssuerFault::Mismatch, "/spec/issuer", "IssuerMismatch", "as its metadata has it"),
+        (IssuerFault::Document, "/spec/issuer", "DocumentInvalid", "mended"),
+        (IssuerFault::Unsupported, "/spec/issuer", "IssuerUnsupported", "another issuer"),
+        (IssuerFault::NoUsableKeys, "/spec/issuer", "NoUsableKeys", "`jwks_uri`"),
+    ] {
+        let health = |_: &Issuer| IssuerHealth::Failed { failure: failure(fault), read_at: Some(now) };
+        let found: Vec<_> = findings(&provider_report(true), &health, now).into_iter().collect();
+        let [finding] = &found[..] else { panic!("one finding: {found:?}") };
+        assert_eq!((finding.object.kind, &*finding.object.name.name), (Kind::IdentityProvider, "corp"));
+        assert_eq!((&*finding.field, finding.reason, &*finding.message), (field, reason, "what the issuer said"));
+        assert!(finding.remedy.contains(remedy), "{}", finding.remedy);
+        assert_eq!(findings(&provider_report(false), &health, now), [].into(), "it is refused for another reason");
+    }
+    let well = |_: &Issuer| IssuerHealth::Ready { read_at: now };
+    assert_eq!(findings(&provider_report(true), &well, now), [].into());
+}
+
 #[test]
 fn a_provider_is_ready_once_its_issuer_has_answered() {
     let provider: IdentityProvider =
         serde_json::from_value(json!({"metadata": {"name": "corp", "generation": 1}, "spec": {}})).unwrap();
     let corp = ObjectName::new("", "corp");
-    let world = World { providers: [(corp.clone(), Stored::Decoded(Arc::new(provider)))].into(), ..World::default() };
-    let report = |accepted| {
-        let issuer = Some(Issuer("https://id.example".into()));
-        let state = ProviderState { observed_generation: Some(1), issuer, accepted };
-        Report { providers: [(corp.clone(), state)].into(), ..Report::default() }
-    };
+    let world = World { providers: [(corp, Stored::Decoded(Arc::new(provider)))].into(), ..World::default() };
     let read_at = at("2026-01-01T00:00:00Z");
-    let failed = |read_at| IssuerHealth::Failed { reason: "no answer".into(), read_at };
+    let failed = |read_at| IssuerHealth::Failed { failure: failure(IssuerFault::Mismatch), read_at };
+    let mismatch =
+        "spec.issuer: what the issuer said; write the issuer as its metadata has it, to the slash at its end";
     let cases = [
         (true, IssuerHealth::Unknown, "Ready=Unknown Pending", "the issuer has not been asked yet"),
         (true, IssuerHealth::Ready { read_at }, "Ready=True Ready", "metadata and keys of the issuer are there"),
-        (true, failed(None), "Ready=False IssuerUnreachable", "no answer"),
+        (true, failed(None), "Ready=False IssuerMismatch", mismatch),
         (
             true,
             failed(Some(read_at)),
-            "Ready=False IssuerUnreachable",
-            "no answer; what was read at 2026-01-01T00:00:00Z is still used",
+            "Ready=False IssuerMismatch",
+            &format!("{mismatch}; what was read at 2026-01-01T00:00:00Z is still used"),
         ),
         (false, IssuerHealth::Ready { read_at }, "Ready=False Invalid", "nobody can sign in here"),
     ];
     for (accepted, health, expected, message) in cases {
-        let live = live(world.clone(), report(accepted));
+        let live = live(world.clone(), provider_report(accepted));
         let [wanted] = &wanted(&live, &health, "2026-01-02T00:00:00Z")[..] else { panic!("one status") };
         assert_eq!(conditions(&wanted.status)[1], expected);
         assert_eq!(wanted.status["conditions"][1]["message"], message);
@@ -194,8 +230,9 @@ fn a_provider_is_ready_once_its_issuer_has_answered() {
 fn an_ended_certificate_is_a_finding_from_the_second_it_ends() {
     let ends = at("2026-01-01T00:00:00Z");
     let report = Report { certificates: [(name("web"), ends)].into(), ..Report::default() };
-    assert_eq!(findings(&report, ends).count(), 0);
-    let found: Vec<_> = findings(&report, at("2026-01-01T00:00:01Z")).collect();
+    let health = |_: &Issuer| IssuerHealth::Unknown;
+    assert_eq!(findings(&report, &health, ends), [].into());
+    let found: Vec<_> = findings(&report, &health, at("2026-01-01T00:00:01Z")).into_iter().collect();
     let [finding] = &found[..] else { panic!("one finding: {found:?}") };
     assert_eq!((finding.reason, &finding.object.name), (EXPIRED, &name("web")));
     assert!(finding.message.contains("2026-01-01T00:00:00Z"), "{}", finding.message);
