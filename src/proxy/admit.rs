@@ -180,7 +180,7 @@ fn check_method(method: &Method) -> Result<(), BadRequest> {
     if upper && served && name.len() <= METHOD_BYTES { Ok(()) } else { Err(BadRequest::Method) }
 }
 
-/// Counts lines and bytes as HTTP/2 does (RFC 9113 section 6.5.2), for both versions.
+/// Counts lines, and the bytes of names and values, alike for both versions.
 fn check_sizes(fields: &HeaderMap, limits: &Limits) -> Result<(), BadRequest> {
     let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if fields.len() > limits.header_lines || bytes > limits.header_bytes {

@@ -6,10 +6,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use http_body_util::Full;
 use portcullis::budget::Limits;
 use portcullis::proxy::listener::{ListenerSettings, bind};
+use portcullis::route::RouteSettings;
 
-use crate::plane::{Client, Plane};
+use crate::plane::{Client, Plane, certificate, open, open_with, snapshot_of};
+use crate::tls::h2;
 use crate::upstream::{Reply, Upstream};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: app.test\r\n\r\n";
@@ -54,6 +58,38 @@ fn accepting_goes_on_when_descriptors_ran_out() {
     drop(files);
     assert_eq!(waiting.answer().map(|answer| answer.status), Some(200));
     assert_eq!(client.ask(GET).status, 200);
+}
+
+#[test]
+fn a_panic_is_one_500_and_nobody_elses_concern() {
+    let upstream = Upstream::ok();
+    // No compile lets a time pass that ends after the clock does.
+    let endless =
+        RouteSettings { request_timeout: Some(Duration::MAX), ssl_redirect: false, ..RouteSettings::default() };
+    let routes = vec![open_with("panic.test", &[upstream.address], endless), open("app.test", &[upstream.address])];
+    let names = certificate(&["panic.test", "app.test"]);
+    let plane = Plane::start(snapshot_of(routes, &[names]), Limits::default());
+    let mut neighbour = plane.client();
+    assert_eq!(neighbour.ask(GET).status, 200);
+    let before = upstream.bytes();
+    let answer = plane.client().ask("GET / HTTP/1.1\r\nhost: panic.test\r\n\r\n");
+    assert_eq!((answer.status, upstream.bytes()), (500, before));
+    let lines = plane.trail.until(4);
+    let of_panic = lines.iter().filter(|line| line["id"] == *answer.values("x-request-id")[0]);
+    let kinds: Vec<_> = of_panic.map(|line| &line["kind"]).collect();
+    assert_eq!(kinds, ["AuthorizationAllowed", "Outcome"]);
+    assert_eq!(neighbour.ask(GET).status, 200);
+    // On each of two data threads, whoever comes next is served.
+    for _ in 0..8 {
+        assert_eq!(plane.client().ask(GET).status, 200);
+    }
+    plane.block_on(async {
+        let mut sender = h2(plane.https, "app.test").await;
+        for (host, status) in [("app.test", 200), ("panic.test", 500), ("app.test", 200)] {
+            let request = Request::get(format!("https://{host}/")).body(Full::default()).unwrap();
+            assert_eq!(sender.send_request(request).await.unwrap().status(), status, "{host}");
+        }
+    });
 }
 
 #[test]

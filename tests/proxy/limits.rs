@@ -24,28 +24,88 @@ fn closes_after(client: &mut Client) -> Duration {
 
 #[test]
 fn the_limits_are_the_published_ones() {
-    let limits = Limits::default();
-    assert_eq!((limits.header_lines, limits.header_bytes), (100, 16 * 1024));
-    assert_eq!((limits.target_bytes, limits.cookie_bytes), (8 * 1024, 8 * 1024));
-    assert_eq!(
-        (limits.h2_streams, limits.h2_stream_window, limits.h2_connection_window),
-        (100, 64 * 1024, 1024 * 1024)
-    );
-    assert_eq!((limits.head_deadline, limits.handshake_deadline), (Duration::from_secs(10), Duration::from_secs(10)));
-    assert_eq!((limits.idle, limits.body_idle), (Duration::from_secs(60), Duration::from_secs(60)));
-    assert_eq!(limits.stalled, Duration::from_secs(30));
-    assert_eq!((limits.connections, limits.own_body_bytes), (8192, 64 * 1024));
-    assert_eq!((portcullis::session::MAX_LOGINS, limits.tunnels), (5, 64));
+    let it = Limits::default();
+    let kib = |bytes: u32| format!("{} KiB", bytes / 1024);
+    let heads = [it.header_bytes, it.target_bytes, it.cookie_bytes, it.own_body_bytes];
+    let [fields, target, cookies, own_body] = heads.map(|bytes| kib(u32::try_from(bytes).unwrap()));
+    let seconds = |span: Duration| format!("{} s", span.as_secs());
+    let rows = [
+        ("Head of a request", {
+            let lines = it.header_lines;
+            format!("{lines} lines, {fields} of fields; target {target}; cookies {cookies} in at most 32 fields")
+        }),
+        ("From the first byte of a head to its end; TLS handshake", {
+            assert_eq!(it.head_deadline, it.handshake_deadline);
+            format!("{} each", seconds(it.head_deadline))
+        }),
+        ("Connection without a request", seconds(it.idle)),
+        ("Body in which nothing moves, either way", seconds(it.body_idle)),
+        ("Client that takes nothing: a socket, or one HTTP/2 stream", seconds(it.stalled)),
+        ("HTTP/2", {
+            let (stream, connection) = (kib(it.h2_stream_window), it.h2_connection_window >> 20);
+            format!("{} streams; windows {stream} a stream, {connection} MiB a connection", it.h2_streams)
+        }),
+        ("Connections", "8,192".to_owned()),
+        ("Upstream: opening a connection; response head", {
+            format!("{}; {}", seconds(it.connect), seconds(it.response_head))
+        }),
+        ("Upstream: idle connections to an endpoint, a data thread", it.idle_upstream.to_string()),
+        ("Tunnels of one person (or, of nobody, one address), a data thread", {
+            format!("{}; closed after {} h of silence", it.tunnels, it.tunnel_idle.as_secs() / 3600)
+        }),
+        ("Body of a request to an endpoint of ours", own_body),
+        ("Login attempts of a browser", portcullis::session::MAX_LOGINS.to_string()),
+        ("Draining", seconds(it.drain)),
+    ];
+    assert_eq!(it.connections, 8192);
+    let told = include_str!("../../SECURITY.md");
+    for (what, limit) in rows {
+        let row = format!("| {what} | {limit} |");
+        assert!(told.contains(&row), "SECURITY.md does not say `{row}`");
+    }
+}
+
+/// A request that asks for so much.
+type AsksFor<'a> = &'a dyn Fn(usize) -> String;
+
+/// A request whose fields have so many bytes, names and values together.
+fn with_fields_of(bytes: usize) -> String {
+    let mut lines = String::from("host: app.test\r\n");
+    let mut rest = bytes - "hostapp.test".len();
+    while rest > 0 {
+        let length = rest.min(1024);
+        lines.push_str(&format!("x: {}\r\n", "y".repeat(length - 1)));
+        rest -= length;
+    }
+    format!("GET / HTTP/1.1\r\n{lines}\r\n")
 }
 
 #[test]
-fn http2_settings_are_the_limits() {
-    let plane = plane(&Upstream::ok(), Limits::default());
-    let settings = plane.block_on(crate::tls::h2_settings(plane.https));
+fn a_running_process_grants_what_is_published_and_no_more() {
+    let upstream = Upstream::ok();
+    let plane = plane(&upstream, Limits::default());
+    let with = |fields: String| format!("GET / HTTP/1.1\r\nhost: app.test\r\n{fields}\r\n");
+    let cookies = |bytes| with(format!("cookie: {}\r\n", "c".repeat(bytes)));
+    let target = |bytes| format!("GET /{} HTTP/1.1\r\nhost: app.test\r\n\r\n", "t".repeat(bytes - 1));
+    let table: [(&str, AsksFor, usize); 5] = [
+        ("lines", &|lines| with("x: y\r\n".repeat(lines - 1)), 100),
+        ("bytes of fields", &with_fields_of, 16 * 1024),
+        ("bytes of the target", &target, 8 * 1024),
+        ("bytes of cookies", &cookies, 8 * 1024),
+        ("fields of cookies", &|fields| with("cookie: a=b\r\n".repeat(fields)), 32),
+    ];
+    for (name, request, limit) in table {
+        assert_eq!(plane.client().ask(request(limit)).status, 200, "{limit} {name}");
+        let before = upstream.bytes();
+        assert_eq!(plane.client().ask(request(limit + 1)).status, 431, "{} {name}", limit + 1);
+        assert_eq!(upstream.bytes(), before, "{name}");
+    }
+    let (settings, window) = plane.block_on(crate::tls::h2_settings(plane.https));
     // RFC 9113 section 6.5.2: concurrent streams, initial window, header list.
     for (id, value) in [(3, 100), (4, 64 * 1024), (6, 16 * 1024)] {
         assert!(settings.contains(&(id, value)), "{id} is not {value}: {settings:?}");
     }
+    assert_eq!(window, 1024 * 1024);
 }
 
 #[test]

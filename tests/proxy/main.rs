@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod admission;
+mod bad_objects;
 mod faults;
 mod fields;
 mod lifecycle;

@@ -84,11 +84,17 @@ fn config(
     Arc::new(config)
 }
 
-fn ordinary(alpn: &[&str]) -> Arc<ClientConfig> {
+/// A client configuration that takes any certificate.
+pub fn ordinary(alpn: &[&str]) -> Arc<ClientConfig> {
     config(ALL_CIPHER_SUITES, &default_provider().kx_groups, &[&TLS13, &TLS12], alpn)
 }
 
-async fn connect(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+/// A connection for a name.
+pub async fn connect(
+    address: SocketAddr,
+    name: &str,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     TlsConnector::from(config).connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
 }
@@ -110,7 +116,7 @@ pub async fn h2_with_window(address: SocketAddr, name: &str, window: u32) -> Sen
 }
 
 /// The certificate that is shown for a name.
-async fn shown(address: SocketAddr, name: &str) -> Vec<u8> {
+pub async fn shown(address: SocketAddr, name: &str) -> Vec<u8> {
     let stream = connect(address, name, ordinary(&[])).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
@@ -119,7 +125,8 @@ fn leaf(certificate: &Certificate) -> Vec<u8> {
     certificate.key.cert[0].to_vec()
 }
 
-async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
+/// The first line of the answer to the last request of a connection.
+pub async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
     let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -303,20 +310,32 @@ impl tokio::io::AsyncWrite for Trickle {
     }
 }
 
-/// The settings that the server sends first: identifiers and values (RFC 9113 section 6.5.1).
-pub async fn h2_settings(address: SocketAddr) -> Vec<(u16, u32)> {
+/// What the server says first: its settings, as identifiers and values (RFC 9113 section 6.5.1), and the window of the
+/// connection.
+pub async fn h2_settings(address: SocketAddr) -> (Vec<(u16, u32)>, u32) {
     let mut stream = connect(address, "app.test", ordinary(&["h2"])).await.unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).await.unwrap();
-    assert_eq!(head[3], 4, "the first frame is SETTINGS");
-    let mut payload = vec![0; usize::from(head[2]) + 256 * usize::from(head[1])];
-    stream.read_exact(&mut payload).await.unwrap();
+    let (kind, settings) = h2_frame(&mut stream).await;
+    assert_eq!(kind, 4, "the first frame is SETTINGS");
     let setting = |bytes: &[u8]| {
         let (id, value) = bytes.split_at(2);
         (u16::from_be_bytes(id.try_into().unwrap()), u32::from_be_bytes(value.try_into().unwrap()))
     };
-    payload.chunks(6).map(setting).collect()
+    let window = loop {
+        if let (8, more) = h2_frame(&mut stream).await {
+            break 0xffff + u32::from_be_bytes(more.try_into().unwrap());
+        }
+    };
+    (settings.chunks(6).map(setting).collect(), window)
+}
+
+/// The kind and the payload of the next frame (RFC 9113 section 4.1).
+async fn h2_frame(stream: &mut TlsStream<TcpStream>) -> (u8, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut payload = vec![0; usize::from(head[2]) + 256 * usize::from(head[1])];
+    stream.read_exact(&mut payload).await.unwrap();
+    (head[3], payload)
 }
 
 /// How long an HTTP/2 connection without a request stays open.

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::audit::{Audit, RequestId};
 use portcullis::budget::Limits;
 use portcullis::clock::Clock;
+use portcullis::controller::compile::Defaults;
+use portcullis::controller::folder::Folder;
+use portcullis::controller::{Controller, Live, Source};
 use portcullis::host::HostMatch;
 use portcullis::metrics::Metrics;
 use portcullis::oidc::Oidc;
@@ -18,8 +22,11 @@ use portcullis::proxy::service::Shared;
 use portcullis::route::{Access, Backend, BackendKey, EndpointSet, Route, RouteSettings, RouteTable};
 use portcullis::seal::KeyRing;
 use portcullis::session::{MemoryStore, Sessions};
-use portcullis::snapshot::{self, Publisher, Snapshot};
+use portcullis::snapshot::{self, Pending, Publisher, Snapshot};
 use portcullis::tls::{CertStore, Certificate};
+use portcullis::{config, run};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 /// How long a client waits for bytes before the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,11 +41,12 @@ pub struct Plane {
     pub trail: Trail,
     /// The sessions, to begin one without signing in.
     pub sessions: Sessions,
-    publisher: Publisher,
+    /// Absent where a controller publishes.
+    publisher: Option<Publisher>,
     /// Outlives the data threads, as in the process.
     _audit: Audit,
     running: Option<Running>,
-    control: tokio::runtime::Runtime,
+    control: Runtime,
 }
 
 /// What the audit writer wrote. Cheap to clone.
@@ -123,10 +131,38 @@ impl Plane {
 
     /// A plane over a snapshot.
     pub fn start(snapshot: Snapshot, limits: Limits) -> Self {
-        let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (mut publisher, pending) = snapshot::channel();
         publisher.publish(snapshot);
-        let reader = control.block_on(pending.first()).unwrap();
+        Self { publisher: Some(publisher), ..Self::over(control(), &pending, limits) }
+    }
+
+    /// A plane over a folder of YAML that is followed as `dev` follows one, but with the certificates that the objects
+    /// name; and what is live.
+    pub fn follow(folder: &Path) -> (Self, watch::Receiver<Option<Arc<Live>>>) {
+        let control = control();
+        let (publisher, pending) = snapshot::channel();
+        let (told, live) = watch::channel(None);
+        let controller = Controller {
+            source: Source::Folder(Folder::open(folder).unwrap()),
+            publisher,
+            metrics: Metrics::new(),
+            defaults: Defaults {
+                controller: config::CONTROLLER.to_owned(),
+                without_class: false,
+                installation_namespace: "portcullis-system".to_owned(),
+                default_certificate: None,
+                self_signed: Some(run::self_signed(&Clock::system()).unwrap()),
+                dev: true,
+            },
+            own_addresses: Box::default(),
+            complete: None,
+        };
+        control.spawn(controller.run(told));
+        (Self::over(control, &pending, Limits::default()), live)
+    }
+
+    fn over(control: Runtime, pending: &Pending, limits: Limits) -> Self {
+        let reader = control.block_on(pending.clone().first()).unwrap();
         let (clock, limits) = (Clock::system(), Arc::new(limits));
         let trail = Trail::default();
         let entered = control.enter();
@@ -154,12 +190,12 @@ impl Plane {
             public_https_port: https.port(),
         };
         let running = Some(bound.start(&shared).unwrap());
-        Self { http, https, trail, sessions, publisher, _audit: audit, running, control }
+        Self { http, https, trail, sessions, publisher: None, _audit: audit, running, control }
     }
 
     /// Publishes another snapshot.
     pub fn publish(&mut self, snapshot: Snapshot) {
-        self.publisher.publish(snapshot);
+        self.publisher.as_mut().expect("no controller publishes").publish(snapshot);
     }
 
     /// Begins to drain; the handle ends with the last connection.
@@ -176,6 +212,10 @@ impl Plane {
     pub fn client(&self) -> Client {
         Client::connect(self.http)
     }
+}
+
+fn control() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
 /// A client on a raw socket.

@@ -17,12 +17,13 @@ use crate::policy::{Description, Effect, PrincipalMatch, RequestMatch, Rule};
 /// Reads the rules of a policy; unless the fields are broken afterwards, they are what is written.
 pub(super) fn rules(policy: &ObjectName, specs: &Option<Vec<RuleSpec>>, fields: &mut Fields<'_>) -> Box<[Rule]> {
     let at = Pointer::spec().to("rules");
-    if specs.is_none() {
+    let specs = specs.as_deref().unwrap_or_default();
+    if specs.is_empty() {
         fields.wrong(at.clone(), "there are no rules", "write a rule; to let nobody pass, one with `effect: Deny`");
     }
     let mut names = BTreeSet::new();
     let mut rules = Vec::new();
-    for (index, spec) in fields.list(&at, specs).iter().enumerate() {
+    for (index, spec) in specs.iter().enumerate() {
         let at = at.to(index);
         if spec.name.as_ref().is_some_and(|name| !names.insert(name)) {
             fields.wrong(at.to("name"), "an earlier rule has this name", "give each rule a name of its own");
