@@ -75,6 +75,9 @@ pub struct World {
     pub terminating: BTreeSet<Arc<str>>,
     /// Installation settings.
     pub portcullises: Objects<Portcullis>,
+    /// The newest version of each `Portcullis` that decoded, also of one that is gone: the hosts that it keeps for
+    /// namespaces stay kept while a class names it.
+    pub last_portcullises: BTreeMap<ObjectName, Arc<Portcullis>>,
     /// Identity providers.
     pub providers: Objects<IdentityProvider>,
     /// Policies.
@@ -215,6 +218,9 @@ impl Keeper {
                 put(&mut world.ingresses, name, new, |a, b| same_meta(a, b) && a.spec == b.spec)
             }
             Change::Portcullis(name, new) => {
+                if let Some(Stored::Decoded(object)) = &new {
+                    world.last_portcullises.insert(name.clone(), Arc::clone(object));
+                }
                 put(&mut world.portcullises, name, new, |a, b| same_meta(a, b) && a.spec == b.spec)
             }
             Change::Provider(name, new) => {

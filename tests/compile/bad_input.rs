@@ -2,11 +2,12 @@
 
 use insta::assert_snapshot;
 use portcullis::controller::compile::compile;
-use portcullis::controller::world::{ObjectName, Stored, StoredCertificate};
+use portcullis::controller::report::IngressState;
+use portcullis::controller::world::{ObjectName, Stored, StoredCertificate, World};
 use portcullis::tls::BadCertificate;
 use serde_json::{Value, json};
 
-use super::world::{Cases, Pair, defaults, good, ingress, lines, pair, tell_difference, tls_secret};
+use super::world::{Cases, Objects, Pair, defaults, good, ingress, lines, pair, tell_difference, tls_secret};
 
 const WEB: &str = "Ingress shop/web";
 const BACKOFFICE: &str = "Policy shop/backoffice";
@@ -114,6 +115,52 @@ fn parameters_that_lead_nowhere_close_the_class() {
     assert_snapshot!(told);
 }
 
+/// A second class of ours, without parameters, and an Ingress of it.
+fn of_another_class(name: &str, created: &str, host: &str) -> [Value; 2] {
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "bare"},
+        "spec": {"controller": "portcullis.dev/ingress-controller"},
+    });
+    let mut object = ingress(name, created, host);
+    object["spec"]["ingressClassName"] = json!("bare");
+    [class, object]
+}
+
+#[test]
+fn the_hosts_of_a_class_without_parameters_stay_its_own() {
+    let other = of_another_class("team/copy", "01-03", "shop.example.com");
+    assert_snapshot!(other.into_iter().fold(good().without("Portcullis default"), Objects::with).told());
+}
+
+#[test]
+fn no_slip_in_class_or_portcullis_gives_claimed_hosts_to_another_class() {
+    let early = of_another_class("shop/early", "01-01", "site.team.example.com");
+    let refused = |world: &World| {
+        let report = compile(world, &defaults()).report;
+        report.findings.iter().any(|it| it.message.contains("kept for other namespaces by the claim on `*.team"))
+            && report.ingresses[&ObjectName::new("shop", "early")] == IngressState::Refused
+    };
+    let name = ObjectName::new("", "default");
+    let world = early.into_iter().fold(good(), Objects::with);
+    assert!(refused(&world.world()), "in good order");
+    let class = "IngressClass portcullis";
+    for (field, value) in [("kind", "ConfigMap"), ("scope", "Namespace"), ("name", "defautl")] {
+        let slip = world.clone().set(class, &format!("/spec/parameters/{field}"), json!(value));
+        assert!(refused(&slip.world()), "{field}: {value}");
+    }
+    assert!(refused(&world.clone().set("Portcullis default", "/spec/sesion", json!({})).world()), "a defect");
+    let mut undecodable = world.world();
+    undecodable.portcullises.insert(name.clone(), Stored::Undecodable("spec: expected an object".into()));
+    assert!(refused(&undecodable), "undecodable");
+    let mut gone = world.world();
+    gone.portcullises.remove(&name);
+    assert!(refused(&gone), "gone, and named");
+    gone.classes.remove(&ObjectName::new("", "portcullis"));
+    assert!(!refused(&gone), "gone, and named by nobody");
+    let foreign = world.set(class, "/spec/controller", json!("example.com/other"));
+    assert!(!refused(&foreign.world()), "the settings of another installation");
+}
+
 #[test]
 fn a_portcullis_with_a_defect_closes_its_class() {
     let mut told = Cases::default();
@@ -140,6 +187,28 @@ fn a_claimed_host_is_refused_to_others_whatever_their_age() {
 }
 
 #[test]
+fn no_wildcard_answers_for_a_host_that_others_own_or_that_is_kept_for_them() {
+    let mut told = Cases::default();
+    let wildcard = ["*.example.com", ""].map(|host| ingress("shop/all", "01-03", host));
+    let [wild, every] = wildcard.map(|object| good().annotate("team/site", "access", "public").with(object));
+    let bare = json!([{"host": "bare.example.com"}]);
+    let owned = |world: Objects| {
+        let mut object = ingress("team/bare", "01-04", "");
+        object["spec"]["rules"] = bare.clone();
+        world.with(object).told()
+    };
+    told.case("owned below a wildcard", owned(wild.clone()));
+    told.case("owned below every host", owned(every.clone()));
+    let claim = |pattern: &str, namespace: &str| json!([{"pattern": pattern, "namespaces": [namespace]}]);
+    let claimed = |world: Objects, claims| world.set("Portcullis default", "/spec/hosts/claims", claims).told();
+    told.case("kept below a wildcard", claimed(wild.clone(), claim("kept.example.com", "team")));
+    told.case("kept below every host", claimed(every.clone(), claim("kept.example.com", "team")));
+    told.case("a kept wildcard below every host", claimed(every, claim("*.kept.example.com", "team")));
+    told.case("kept for who answers", claimed(wild, claim("kept.example.com", "shop")));
+    assert_snapshot!(told);
+}
+
+#[test]
 fn the_older_of_two_ingresses_keeps_a_path() {
     let later = ingress("shop/later", "01-03", "shop.example.com");
     assert_snapshot!(good().with(later).told());
@@ -156,6 +225,36 @@ fn hosts_and_paths_that_are_none_take_only_their_rule() {
     told.case("path type", good().set(WEB, "/spec/rules/0/http/paths/1/pathType", json!("Regex")).told());
     told.case("reserved path", good().set(WEB, path, json!("/.portcullis/x")).told());
     told.case("solver path", good().set(WEB, path, json!("/.well-known/acme-challenge/x")).told());
+    assert_snapshot!(told);
+}
+
+#[test]
+fn a_rule_whose_host_cannot_be_read_leaves_its_requests_to_nobody() {
+    let mut told = Cases::default();
+    let host = |host: &str| {
+        let bad =
+            good().set(WEB, "/spec/rules/0/host", json!(host)).with(ingress("shop/wild", "01-01", "*.example.com"));
+        bad.set(WEB, "/spec/defaultBackend", json!({"service": {"name": "web", "port": {"number": 80}}})).told()
+    };
+    for text in ["shop.example.com:443", "https://shop.example.com/", "*", "shop.*.com"] {
+        told.case(text, host(text));
+    }
+    assert_snapshot!(told);
+}
+
+#[test]
+fn a_path_that_cannot_be_served_closes_its_place_for_the_whole_namespace() {
+    let mut told = Cases::default();
+    let broken = |name: &str, path: &str| {
+        let mut object = ingress(name, "01-03", "shop.example.com");
+        object["spec"]["rules"][0]["http"]["paths"][0]["path"] = json!(path);
+        object["spec"]["rules"][0]["http"]["paths"][0]["pathType"] = json!("ImplementationSpecific");
+        object
+    };
+    told.case("older route of the namespace", good().with(broken("shop/later", "/*")).told());
+    told.case("a place of its own", good().with(broken("shop/later", "/admin/*")).told());
+    let shared = good().set("Portcullis default", "/spec/hosts/ownership", json!("Shared"));
+    told.case("older route of another namespace", shared.with(broken("team/later", "/*")).told());
     assert_snapshot!(told);
 }
 

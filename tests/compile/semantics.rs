@@ -60,6 +60,18 @@ fn ownership_goes_by_the_controller_of_the_class() {
 }
 
 #[test]
+fn an_ingress_that_names_no_class_opens_itself_in_dev_alone() {
+    let mut told = Cases::default();
+    let nameless = good().set("Ingress team/site", "/spec/ingressClassName", json!(null)).world();
+    for dev in [false, true] {
+        let watched = compile(&nameless, &Defaults { without_class: true, dev, ..defaults() });
+        let neighbour = compile(&good().world(), &Defaults { dev, ..defaults() });
+        told.case(if dev { "dev" } else { "cluster" }, tell_difference(&neighbour, &watched));
+    }
+    assert_snapshot!(told);
+}
+
+#[test]
 fn a_class_without_parameters_lets_nobody_pass() {
     let class = json!({"controller": "portcullis.dev/ingress-controller"});
     assert_snapshot!(good().set("IngressClass portcullis", "/spec", class).without("Policy shop/backoffice").told());
@@ -214,6 +226,23 @@ fn paths_become_matches_by_their_type() {
         paths.iter().map(|(path, kind)| json!({"path": path, "pathType": kind, "backend": backend})).collect();
     let object = set(ingress("shop/paths", "01-01", "*.example.com"), "/spec/rules/0/http/paths", json!(paths));
     assert_snapshot!(routes_of([object]));
+}
+
+#[test]
+fn a_pattern_is_closed_whatever_its_type() {
+    let mut told = Cases::default();
+    let routes = |path: &str, kind: &str| {
+        let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+        let paths = json!([{"path": path, "pathType": kind, "backend": backend}]);
+        routes_of([set(ingress("shop/paths", "01-01", "a.example.com"), "/spec/rules/0/http/paths", paths)])
+    };
+    for path in ["/files/*", "/api(/|$)(.*)", "/v[0-9]+/users", "/adm*", "/a{2}", "/x^", r"/~user/.*\.png$"] {
+        let closed = routes(path, "ImplementationSpecific");
+        assert_eq!([routes(path, "Prefix"), routes(path, "Exact")], [closed.clone(), closed.clone()]);
+        told.case(path, closed);
+    }
+    told.case("no pattern", routes("/a+b.c", "ImplementationSpecific"));
+    assert_snapshot!(told);
 }
 
 #[test]

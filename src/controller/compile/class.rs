@@ -106,7 +106,7 @@ fn created(ingress: &Ingress) -> Option<Timestamp> {
     ingress.metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
 
-fn controller(class: &IngressClass) -> Option<&str> {
+pub(super) fn controller(class: &IngressClass) -> Option<&str> {
     class.spec.as_ref()?.controller.as_deref()
 }
 

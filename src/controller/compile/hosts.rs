@@ -3,12 +3,13 @@
 //! Without this a tenant could mount a path under another's host, or have its certificate shown for it. Exact and
 //! wildcard hosts are owned apart; every host (no host, and default backends) is owned like one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::class::{Class, Classes, Ours};
-use super::settings::Claims;
-use crate::controller::world::ObjectName;
+use super::class::{self, Class, Ours};
+use super::defaults::Defaults;
+use super::settings::{Claims, Settings};
+use crate::controller::world::{ObjectName, Stored, World};
 use crate::host::{Host, HostMatch};
 
 /// The hosts of all Ingresses of ours.
@@ -32,12 +33,8 @@ struct Owner {
 }
 
 impl Hosts {
-    /// Gives every host to the oldest Ingress that may serve it. A claim holds whatever the class that brings it.
-    pub fn of(classes: &Classes, ours: &[Ours<'_>]) -> Self {
-        let mut claims = Claims::new();
-        for (pattern, namespaces) in classes.values().flat_map(|class| &class.settings.claims) {
-            claims.entry(pattern.clone()).or_default().extend(namespaces.iter().cloned());
-        }
+    /// Gives every host to the oldest Ingress that may serve it. A claim holds for all classes of ours.
+    pub fn of(claims: Claims, ours: &[Ours<'_>]) -> Self {
         let mut hosts = Self { owners: BTreeMap::new(), claims };
         for it in ours {
             for host in wanted(it) {
@@ -68,6 +65,16 @@ impl Hosts {
         self.owners.get(host).is_some_and(|owner| owner.oldest == *ingress)
     }
 
+    /// The hosts that Ingresses ask for and own, each with the oldest.
+    pub fn owned(&self) -> impl Iterator<Item = (&HostMatch, &ObjectName)> {
+        self.owners.iter().map(|(host, owner)| (host, &owner.oldest))
+    }
+
+    /// The patterns of claims, with the namespaces that alone may serve what they cover.
+    pub fn kept(&self) -> impl Iterator<Item = (&HostMatch, &BTreeSet<Arc<str>>)> {
+        self.claims.iter()
+    }
+
     /// The claim that keeps a host for other namespaces. The most specific one that covers the host decides.
     fn claim_against(&self, host: &HostMatch, namespace: &Arc<str>) -> Option<HostMatch> {
         let (pattern, namespaces) = covering(host).into_iter().find_map(|it| self.claims.get_key_value(&it))?;
@@ -75,12 +82,50 @@ impl Hosts {
     }
 }
 
-/// The hosts that an Ingress asks for; what cannot be parsed is noted where routes are made.
+/// The claims in force. Those of a `Portcullis` hold as it was last read, also when it has a defect or does not decode,
+/// when it is gone and a class of ours names it still, and when no class names it, which may be a slip in ours: else such a
+/// slip would let other classes of ours take the hosts over.
+pub(super) fn claims(world: &World, defaults: &Defaults) -> Claims {
+    let (mut named, mut foreign) = (BTreeSet::new(), BTreeSet::new());
+    for class in world.classes.values().filter_map(Stored::decoded) {
+        let is_ours = class::controller(class) == Some(defaults.controller.as_str());
+        let parameters = class.spec.as_ref().and_then(|spec| spec.parameters.as_ref());
+        let names = if is_ours { &mut named } else { &mut foreign };
+        names.extend(parameters.map(|parameters| parameters.name.as_str()));
+    }
+    let holds = |name: &ObjectName| {
+        named.contains(&*name.name) || world.portcullises.contains_key(name) && !foreign.contains(&*name.name)
+    };
+    let mut claims = Claims::new();
+    for (_, portcullis) in world.last_portcullises.iter().filter(|(name, _)| holds(name)) {
+        for (pattern, namespaces) in Settings::claims(&portcullis.spec) {
+            claims.entry(pattern).or_default().extend(namespaces);
+        }
+    }
+    claims
+}
+
+/// The hosts that an Ingress asks for, as far as they can be told.
 fn wanted(it: &Ours<'_>) -> Vec<HostMatch> {
     let Some(spec) = &it.ingress.spec else { return Vec::new() };
-    let rules = spec.rules.iter().flatten();
-    let hosts = rules.filter_map(|rule| HostMatch::parse(rule.host.as_deref().unwrap_or_default()).ok());
+    let hosts = spec.rules.iter().flatten().filter_map(|rule| {
+        let text = rule.host.as_deref().unwrap_or_default();
+        HostMatch::parse(text).ok().or_else(|| meant(text))
+    });
     hosts.chain(spec.default_backend.as_ref().map(|_| HostMatch::Any)).collect()
+}
+
+/// The host that a text which is none was meant for, where a request could name it: as in an address, with scheme, port,
+/// path or space around it, or `*` for every host. It serves to close, never to open.
+pub(super) fn meant(text: &str) -> Option<HostMatch> {
+    let text = text.trim();
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let text = text.split_once('/').map_or(text, |(host, _)| host);
+    let text = text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(text, |(host, _)| host);
+    match text {
+        "*" => Some(HostMatch::Any),
+        _ => HostMatch::parse(text).ok().filter(|host| *host != HostMatch::Any),
+    }
 }
 
 /// The patterns of claims that cover a host, the most specific first: itself, the wildcards above it, every host.
@@ -94,4 +139,14 @@ fn covering(host: &HostMatch) -> Vec<HostMatch> {
     }
     patterns.push(HostMatch::Any);
     patterns
+}
+
+/// The hosts whose routes answer where a host has none, in order.
+pub(super) fn fallbacks(host: &HostMatch) -> Vec<HostMatch> {
+    let wildcard = match host {
+        HostMatch::Exact(name) => name.suffix().and_then(|suffix| Host::parse(suffix).ok()).map(HostMatch::Wildcard),
+        HostMatch::Wildcard(_) => None,
+        HostMatch::Any => return Vec::new(),
+    };
+    wildcard.into_iter().chain([HostMatch::Any]).collect()
 }

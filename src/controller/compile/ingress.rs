@@ -10,7 +10,7 @@ use super::backend::backend;
 use super::class::Ours;
 use super::defaults::Defaults;
 use super::fields::Pointer;
-use super::hosts::{Hosts, Refusal};
+use super::hosts::{Hosts, Refusal, fallbacks, meant};
 use crate::api::annotations::IdentityHeaderWord;
 use crate::controller::report::{Kind, Notes, Report};
 use crate::controller::world::{ObjectName, World};
@@ -24,8 +24,8 @@ pub(super) struct Routes<'c> {
     defaults: &'c Defaults,
     hosts: &'c Hosts,
     access: Context<'c>,
-    taken: BTreeMap<Place, ObjectName>,
-    routes: Vec<Arc<Route>>,
+    /// Each with the Ingress that it is of.
+    routes: BTreeMap<Place, (ObjectName, Arc<Route>)>,
 }
 
 /// Where a route is; no path for a default backend.
@@ -40,6 +40,8 @@ struct Draft<'i> {
     /// The hosts that it may serve and has asked for.
     hosts: BTreeSet<HostMatch>,
     served: BTreeSet<HostMatch>,
+    /// Whether nobody can tell for which host one of its rules was meant.
+    lost_a_host: bool,
     notes: Notes,
 }
 
@@ -52,7 +54,7 @@ const RESERVED: [&str; 2] = ["/.portcullis", "/.well-known/portcullis"];
 impl<'c> Routes<'c> {
     /// No routes yet.
     pub fn new(world: &'c World, defaults: &'c Defaults, hosts: &'c Hosts, access: Context<'c>) -> Self {
-        Self { world, defaults, hosts, access, taken: BTreeMap::new(), routes: Vec::new() }
+        Self { world, defaults, hosts, access, routes: BTreeMap::new() }
     }
 
     /// Adds the routes of an Ingress, and gives the hosts on which it has any.
@@ -62,7 +64,7 @@ impl<'c> Routes<'c> {
         let settings = Arc::new(settings(it, &access, self.defaults));
         let name = it.name.to_string().into();
         let (hosts, served) = Default::default();
-        let mut draft = Draft { it, name, access, settings, hosts, served, notes };
+        let mut draft = Draft { it, name, access, settings, hosts, served, lost_a_host: false, notes };
         let spec = it.ingress.spec.as_ref();
         for (index, rule) in spec.and_then(|spec| spec.rules.as_deref()).unwrap_or_default().iter().enumerate() {
             self.add_rule(&Pointer::spec().to("rules").to(index), rule, &mut draft);
@@ -74,23 +76,55 @@ impl<'c> Routes<'c> {
         draft.served
     }
 
-    /// All routes, the oldest first, with what is wrong with the endpoints of their Services.
-    pub fn finish(self, report: &mut Report) -> Vec<Arc<Route>> {
-        for key in self.routes.iter().filter_map(|route| Some(&route.backend.as_ref()?.key)) {
+    /// All routes, with what is wrong with the endpoints of their Services.
+    pub fn finish(mut self, report: &mut Report) -> Vec<Arc<Route>> {
+        self.close_unserved();
+        let routes: Vec<_> = self.routes.into_values().map(|(_, route)| route).collect();
+        for key in routes.iter().filter_map(|route| Some(&route.backend.as_ref()?.key)) {
             let service = ObjectName { namespace: Arc::clone(&key.namespace), name: Arc::clone(&key.service) };
             report.findings.extend(self.world.slice_findings.get(&service).into_iter().flatten().cloned());
         }
-        self.routes
+        routes
+    }
+
+    /// Closes each host that an Ingress owns or a claim keeps and that has no route of its own: a wildcard, or who serves
+    /// every host, would answer for it else, and that may be another namespace.
+    fn close_unserved(&mut self) {
+        let is_bare = |host: &HostMatch| *host != HostMatch::Any && self.on(host).next().is_none();
+        let mut unserved = Vec::new();
+        for (host, oldest) in self.hosts.owned().filter(|(host, _)| is_bare(host)) {
+            unserved.push((host.clone(), oldest.clone(), "nothing is served on the host"));
+        }
+        for (host, namespaces) in self.hosts.kept().filter(|(host, _)| is_bare(host)) {
+            let answering = fallbacks(host).into_iter().find(|host| self.on(host).next().is_some());
+            let mut names = answering.iter().flat_map(|host| self.on(host));
+            if let Some(other) = names.find(|name| !namespaces.contains(&name.namespace)) {
+                unserved.push((host.clone(), other.clone(), "the host is kept for other namespaces"));
+            }
+        }
+        for (host, ingress, reason) in unserved {
+            let place = (host, None);
+            let route = closed(&ingress.to_string().into(), &place, reason, &Arc::default());
+            self.routes.entry(place).or_insert((ingress, Arc::new(route)));
+        }
     }
 
     fn add_rule(&mut self, at: &Pointer, rule: &IngressRule, draft: &mut Draft<'_>) {
         let text = rule.host.as_deref().unwrap_or_default();
+        let has_default = draft.it.ingress.spec.as_ref().is_some_and(|spec| spec.default_backend.is_some());
         let host = match HostMatch::parse(text) {
             Ok(host) => host,
             Err(error) => {
+                let meant = meant(text);
+                draft.lost_a_host |= meant.is_none();
+                let unserved = if meant.is_some() || !has_default {
+                    "the rule is not"
+                } else {
+                    "rule and default backend are not"
+                };
                 let remedy = "write a DNS name, or `*.` and a DNS name";
-                draft.notes.error(at.to("host"), "HostInvalid", format!("{error}, so the rule is not served"), remedy);
-                return;
+                draft.notes.error(at.to("host"), "HostInvalid", format!("{error}, so {unserved} served"), remedy);
+                return self.close_rule(meant, rule, draft);
             }
         };
         if let Err(refusal) = self.hosts.allow(&host, &draft.it.name.namespace, &draft.it.class) {
@@ -99,7 +133,6 @@ impl<'c> Routes<'c> {
             return;
         }
         draft.hosts.insert(host.clone());
-        let has_default = draft.it.ingress.spec.as_ref().is_some_and(|spec| spec.default_backend.is_some());
         if !has_default && rule.http.as_ref().is_none_or(|http| http.paths.is_empty()) {
             let message = "the rule has no paths and the Ingress no default backend, so nothing is served";
             draft.notes.error(at.clone(), "NothingServed", message, "add a path or a default backend");
@@ -109,32 +142,28 @@ impl<'c> Routes<'c> {
         }
     }
 
+    /// Closes the paths of a rule whose host cannot be read, on the host that it was meant for.
+    fn close_rule(&mut self, meant: Option<HostMatch>, rule: &IngressRule, draft: &mut Draft<'_>) {
+        let Some(host) = meant else { return };
+        if self.hosts.allow(&host, &draft.it.name.namespace, &draft.it.class).is_ok() {
+            for path in rule.http.iter().flat_map(|http| &http.paths) {
+                self.close(&host, path.path.as_deref().unwrap_or_default(), draft);
+            }
+        }
+    }
+
     fn add_path(&mut self, at: &Pointer, host: &HostMatch, path: &HTTPIngressPath, draft: &mut Draft<'_>) {
         let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-        let parsed = match path.path_type.as_str() {
-            "Exact" => PathMatch::exact(text),
-            "Prefix" | "ImplementationSpecific" => PathMatch::prefix(text),
-            other => {
-                let message = format!("there is no path type `{}`, so the path is closed", other.escape_debug());
-                let remedy = "write `Exact`, `Prefix` or `ImplementationSpecific`";
-                draft.notes.error(at.to("pathType"), "PathInvalid", message, remedy);
-                self.close(host, text, draft);
-                return;
-            }
-        };
-        let parsed = match parsed {
+        let parsed = match path_match(text, &path.path_type) {
             Ok(parsed) => parsed,
-            Err(error) => {
-                let message = format!("the path `{}` cannot be served: {error}", text.escape_debug());
-                let remedy =
-                    "write a plain path, literal, without empty or dot segments, encoded delimiters, `;` and query";
-                draft.notes.error(at.to("path"), "PathInvalid", message, remedy);
-                self.close(host, text, draft);
+            Err((field, message, remedy)) => {
+                let outcome = self.close(host, text, draft);
+                draft.notes.error(at.to(field), "PathInvalid", format!("{message}, so {outcome}"), remedy);
                 return;
             }
         };
         let place = (host.clone(), Some(parsed));
-        match self.taken.get(&place).cloned() {
+        match self.taken(&place) {
             None => self.push(&at.to("backend"), place, &path.backend, draft),
             Some(winner) if winner == *draft.it.name => {
                 let message =
@@ -159,7 +188,7 @@ impl<'c> Routes<'c> {
         }
         let place = (HostMatch::Any, None);
         let refused = self.hosts.allow(&place.0, &draft.it.name.namespace, &draft.it.class);
-        let (message, remedy) = match (refused, self.taken.get(&place).cloned()) {
+        let (message, remedy) = match (refused, self.taken(&place)) {
             (Ok(()), None) => return self.push(at, place, default, draft),
             (Ok(()), Some(winner)) => {
                 let message = format!("unknown hosts are answered by the older Ingress `{winner}`");
@@ -172,41 +201,87 @@ impl<'c> Routes<'c> {
         }
     }
 
-    /// Closes what a path that cannot be served was meant for, so that no shorter route takes its requests over.
-    fn close(&mut self, host: &HostMatch, text: &str, draft: &mut Draft<'_>) {
-        let place = (host.clone(), Some(PathMatch::plain_part(text)));
-        if self.taken.contains_key(&place) {
-            return;
-        }
-        self.taken.insert(place.clone(), draft.it.name.clone());
-        let (host, path) = place;
-        draft.served.insert(host.clone());
-        let access = Access::Closed(ClosedReason("the path cannot be served".into()));
-        let (ingress, settings) = (Arc::clone(&draft.name), Arc::clone(&draft.settings));
-        self.routes.push(Arc::new(Route { ingress, host, path, access, backend: None, settings }));
+    /// Closes what a path that cannot be served was meant for, so that no shorter route takes its requests over, and tells
+    /// what became of them. Where the namespace has a route in that very place, it gives way, for it may lead to the same
+    /// Service and let others in. One of another namespace, which has the host in common, stays: it leads to no Service of
+    /// this one.
+    fn close(&mut self, host: &HostMatch, text: &str, draft: &mut Draft<'_>) -> String {
+        let path = PathMatch::plain_part(text);
+        let place = (host.clone(), Some(path.clone()));
+        let outcome = match self.taken(&place) {
+            Some(other) if other.namespace != draft.it.name.namespace => {
+                return format!("requests go to `{path}` of the Ingress `{other}`");
+            }
+            Some(other) if other != *draft.it.name => format!("`{path}` is closed, also for the Ingress `{other}`"),
+            _ => format!("`{path}` is closed"),
+        };
+        let route = closed(&draft.name, &place, "the rule cannot be served", &draft.settings);
+        self.insert(place, route, draft);
+        outcome
     }
 
     fn push(&mut self, at: &Pointer, place: Place, to: &IngressBackend, draft: &mut Draft<'_>) {
         let it = draft.it;
-        self.taken.insert(place.clone(), it.name.clone());
-        let (host, path) = place;
-        draft.served.insert(host.clone());
-        let access = path_access(at, path.as_ref(), draft);
+        let (host, path) = place.clone();
+        let access = path_access(at, &place, draft);
         let protocol = it.annotations.backend_protocol;
         let backend = backend(self.world, &it.name.namespace, (at, to), protocol, &mut draft.notes);
         let (ingress, settings) = (Arc::clone(&draft.name), Arc::clone(&draft.settings));
-        self.routes.push(Arc::new(Route { ingress, host, path, access, backend, settings }));
+        self.insert(place, Route { ingress, host, path, access, backend, settings }, draft);
     }
+
+    fn insert(&mut self, place: Place, route: Route, draft: &mut Draft<'_>) {
+        draft.served.insert(place.0.clone());
+        self.routes.insert(place, (draft.it.name.clone(), Arc::new(route)));
+    }
+
+    /// The Ingresses with routes on a host.
+    fn on<'r>(&'r self, host: &'r HostMatch) -> impl Iterator<Item = &'r ObjectName> {
+        let routes = self.routes.range((host.clone(), None)..).take_while(move |(place, _)| place.0 == *host);
+        routes.map(|(_, (name, _))| name)
+    }
+
+    /// The Ingress that has a place.
+    fn taken(&self, place: &Place) -> Option<ObjectName> {
+        self.routes.get(place).map(|(name, _)| name.clone())
+    }
+}
+
+/// A path by its type, or the field that is wrong, how, and the remedy.
+fn path_match(text: &str, path_type: &str) -> Result<PathMatch, (&'static str, String, &'static str)> {
+    let parsed = match path_type {
+        "Exact" => PathMatch::exact(text),
+        "Prefix" | "ImplementationSpecific" => PathMatch::prefix(text),
+        other => {
+            let message = format!("there is no path type `{}`", other.escape_debug());
+            return Err(("pathType", message, "write `Exact`, `Prefix` or `ImplementationSpecific`"));
+        }
+    };
+    parsed.map_err(|error| {
+        let message = format!("the path `{}` cannot be served: {error}", text.escape_debug());
+        let remedy = "write a plain path, literal, without empty or dot segments, encoded delimiters, `;` and query";
+        ("path", message, remedy)
+    })
+}
+
+/// Nobody passes, and it leads nowhere.
+fn closed(ingress: &Arc<str>, place: &Place, reason: &str, settings: &Arc<RouteSettings>) -> Route {
+    let ((host, path), settings) = (place.clone(), Arc::clone(settings));
+    let access = Access::Closed(ClosedReason(reason.into()));
+    Route { ingress: Arc::clone(ingress), host, path, access, backend: None, settings }
 }
 
 /// The access of one path. Answers to HTTP-01 challenges would have to be open over plain HTTP: not supported yet, so
 /// closed by name and not opened by guess.
-fn path_access(at: &Pointer, path: Option<&PathMatch>, draft: &mut Draft<'_>) -> Access {
+fn path_access(at: &Pointer, (host, path): &Place, draft: &mut Draft<'_>) -> Access {
     let labels = draft.it.ingress.metadata.labels.as_ref();
     let is_solver = labels.and_then(|labels| labels.get(SOLVER_LABEL)).is_some_and(|label| label == "true");
     let below = |place: &str| {
-        path.is_some_and(|(PathMatch::Exact(path) | PathMatch::Prefix(path))| path.as_str().starts_with(place))
+        path.as_ref().is_some_and(|(PathMatch::Exact(path) | PathMatch::Prefix(path))| path.as_str().starts_with(place))
     };
+    if path.is_none() && draft.lost_a_host && !matches!(host, HostMatch::Exact(_)) {
+        return Access::Closed(ClosedReason("a rule beside the default backend has no host that can be read".into()));
+    }
     if is_solver || below(SOLVER_PATH) {
         let message = "answers to HTTP-01 challenges are not supported yet, so the path is closed";
         draft.notes.error(
