@@ -199,6 +199,16 @@ impl PathMatch {
         }
     }
 
+    /// Whether a path is meant, or is one that a server may take for it: many drop or add the slash at the end.
+    pub fn matches_loosely(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(PlainPath(exact)) => {
+                path.strip_suffix('/').unwrap_or(path) == exact.strip_suffix('/').unwrap_or(exact)
+            }
+            Self::Prefix(_) => self.matches(path),
+        }
+    }
+
     fn precedence(&self) -> (Reverse<usize>, bool, &str) {
         let (is_prefix, PlainPath(text)) = match self {
             Self::Exact(path) => (false, path),

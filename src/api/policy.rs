@@ -101,7 +101,7 @@ pub struct RequestSpec {
     #[serde(default, deserialize_with = "written", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(max = 64)))]
     pub methods: Option<Vec<String>>,
-    /// Paths with all below them, by segment; `exact:/x` for one path.
+    /// Paths with all below them, by segment; `exact:/x` for one path, in a Deny with and without a slash at its end.
     #[serde(default, deserialize_with = "written", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), inner(length(max = 1024)))]
     pub paths: Option<Vec<String>>,

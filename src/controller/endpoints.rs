@@ -5,7 +5,7 @@
 //! that a slice must not lead to passes the [`Guard`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -48,13 +48,20 @@ enum Readiness {
     Ready,
 }
 
-/// Which cloud service answers on this address: the instance metadata of EC2 over IPv6.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Where clouds tell what they know of a machine, its credentials too, beside the link-local addresses: EC2 and Google Cloud
+/// over IPv6, Alibaba Cloud, Azure, Oracle Cloud.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
 
 impl Guard {
-    /// Why an address is refused; `None` where it may be used. IPv4-mapped forms count as what they map.
+    /// Why an address is refused; `None` where it may be used. Forms that carry an IPv4 address count as what they carry.
     pub fn refuses(&self, address: IpAddr) -> Option<&'static str> {
-        let address = address.to_canonical();
+        let address = carried(address);
         let link_local = match address {
             IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -64,11 +71,24 @@ impl Guard {
             _ if address.is_loopback() && !self.loopback_allowed => Some("a loopback address"),
             _ if address.is_multicast() => Some("a multicast address"),
             _ if link_local => Some("a link-local address"),
-            IpAddr::V6(METADATA_V6) => Some("the metadata service of the cloud"),
+            _ if METADATA.contains(&address) => Some("the metadata service of the cloud"),
             _ if self.own.iter().any(|own| own.to_canonical() == address) => Some("an address of Portcullis itself"),
             _ => None,
         }
     }
+}
+
+/// Where a packet to an address ends: IPv4-mapped and NAT64 forms (RFC 6052 section 2.1), and the deprecated compatible
+/// ones (RFC 4291 section 2.5.5.1), at the IPv4 address in them.
+fn carried(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    let carries = match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => true,
+        [0, 0, 0, 0, 0, 0, high, _] => high != 0,
+        _ => false,
+    };
+    let [.., a, b, c, d] = v6.octets();
+    if carries { Ipv4Addr::new(a, b, c, d).into() } else { v6.to_canonical() }
 }
 
 impl Slices {

@@ -181,6 +181,18 @@ fn an_exact_path_matches_byte_for_byte() {
 }
 
 #[test]
+fn loosely_the_slash_at_the_end_of_an_exact_path_does_not_count() {
+    for exact in ["/foo", "/foo/"].map(|path| PathMatch::exact(path).unwrap()) {
+        let paths = ["/foo", "/foo/", "/foo//", "/Foo", "/foo/x", "/"];
+        assert_eq!(paths.map(|path| exact.matches_loosely(path)), [true, true, false, false, false, false], "{exact}");
+    }
+    let root = PathMatch::exact("/").unwrap();
+    assert!(root.matches_loosely("/") && !root.matches_loosely("/foo"));
+    let prefix = PathMatch::prefix("/foo").unwrap();
+    assert!(prefix.matches_loosely("/foo/") && prefix.matches_loosely("/foo/x") && !prefix.matches_loosely("/foobar"));
+}
+
+#[test]
 fn the_path_of_a_rule_is_canonical_and_plain() {
     assert_eq!(PathMatch::parse("exact:/%61/b~c"), PathMatch::exact("/a/b~c"));
     for path in ["/admin/*", "/admin(/|$)(.*)", "/a[0-9]", "/a{2}", "/^a"] {

@@ -10,8 +10,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{
-    AccessRequest, Challenge, Decision, Denial, Description, Effect, Permit, Policy, PrincipalMatch, Reason,
-    RequestMatch, Rule,
+    AccessRequest, Challenge, Decision, Denial, Description, Effect, Permit, Policy, PrincipalMatch, Reason, Rule,
 };
 use crate::identity::Principal;
 use crate::path::PathMatch;
@@ -62,7 +61,7 @@ enum Meant {
 }
 
 fn voice(rule: &Rule, request: &AccessRequest<'_>) -> Option<Voice> {
-    match is_request_meant(&rule.request, request) {
+    match is_request_meant(rule, request) {
         Meant::No => return None,
         Meant::Unknown => return Some(Voice::AmbiguousPath),
         Meant::Yes => {}
@@ -76,15 +75,22 @@ fn voice(rule: &Rule, request: &AccessRequest<'_>) -> Option<Voice> {
     }
 }
 
-/// Unknown where only one reading of the path is meant.
-fn is_request_meant(rule: &RequestMatch, request: &AccessRequest<'_>) -> Meant {
+/// Unknown where only one reading of the path is meant. In a Deny the slash at the end of an exact path does not count, for
+/// behind us it may not count either; what an Allow opens is one path and no other.
+fn is_request_meant(rule: &Rule, request: &AccessRequest<'_>) -> Meant {
+    let (effect, rule) = (rule.effect, &rule.request);
     let rest_is_meant = any_or_empty(&rule.methods, |method| **method == *request.method)
         && any_or_empty(&rule.hosts, |host| host.matches(request.host))
         && any_or_empty(&rule.source_ranges, |range| covers(range, request.peer));
     if !rest_is_meant {
         return Meant::No;
     }
-    let is_path_meant = |path: &str| any_or_empty(&rule.paths, |rule: &PathMatch| rule.matches(path));
+    let is_path_meant = |path: &str| {
+        any_or_empty(&rule.paths, |rule: &PathMatch| match effect {
+            Effect::Allow => rule.matches(path),
+            Effect::Deny => rule.matches_loosely(path),
+        })
+    };
     let canonical = is_path_meant(request.path.as_str());
     match request.path.lenient() {
         Some(lenient) if is_path_meant(lenient) != canonical => Meant::Unknown,

@@ -121,7 +121,20 @@ fn addresses_that_a_slice_must_not_lead_to_are_refused_by_name() {
         ("fe80::1", "a link-local address"),
         ("224.0.0.1", "a multicast address"),
         ("ff02::1", "a multicast address"),
+        ("169.254.0.1", "a link-local address"),
+        ("febf::1", "a link-local address"),
         ("fd00:ec2::254", "the metadata service of the cloud"),
+        ("fd20:ce::254", "the metadata service of the cloud"),
+        ("100.100.100.200", "the metadata service of the cloud"),
+        ("::ffff:100.100.100.200", "the metadata service of the cloud"),
+        ("168.63.129.16", "the metadata service of the cloud"),
+        ("192.0.0.192", "the metadata service of the cloud"),
+        ("64:ff9b::127.0.0.1", "a loopback address"),
+        ("64:ff9b::169.254.169.254", "a link-local address"),
+        ("64:ff9b::100.100.100.200", "the metadata service of the cloud"),
+        ("64:ff9b::", "the unspecified address"),
+        ("::127.0.0.1", "a loopback address"),
+        ("::169.254.169.254", "a link-local address"),
     ];
     for (address, why) in refused {
         let united = united(
@@ -142,6 +155,8 @@ fn our_own_address_is_refused_and_loopback_is_not_in_dev() {
     let guard = Guard { loopback_allowed: true, own: ["10.0.0.9".parse().unwrap()].into() };
     assert_eq!(guard.refuses("10.0.0.9".parse().unwrap()), Some("an address of Portcullis itself"));
     assert_eq!(guard.refuses("::ffff:10.0.0.9".parse().unwrap()), Some("an address of Portcullis itself"));
+    assert_eq!(guard.refuses("64:ff9b::10.0.0.9".parse().unwrap()), Some("an address of Portcullis itself"));
+    assert_eq!(guard.refuses("64:ff9b::10.0.0.10".parse().unwrap()), None);
     assert_eq!(guard.refuses("127.0.0.1".parse().unwrap()), None);
     assert_eq!(guard.refuses("10.0.0.10".parse().unwrap()), None);
 }

@@ -12,14 +12,14 @@ use super::*;
 use crate::host::{Host, HostMatch};
 use crate::identity::{Email, Groups, Identity, Issuer, Subject};
 use crate::path::Target;
-use crate::policy::Verdict;
+use crate::policy::{RequestMatch, Verdict};
 
 const CASES: usize = 10_000;
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST"];
 const HOSTS: &[&str] = &["app.example.com", "a.b.example.com", "example.com", "other.test"];
 const HOST_RULES: &[&str] = &["app.example.com", "*.example.com", "*.b.example.com", ""];
-const PATH_RULES: &[&str] = &["/", "/reports", "/reports/secret", "exact:/reports", "/a/reports/"];
+const PATH_RULES: &[&str] = &["/", "/reports", "/reports/secret", "exact:/reports", "exact:/reports/", "/a/reports/"];
 const PEERS: &[[u8; 4]] = &[[10, 9, 1, 1], [10, 1, 1, 1], [192, 0, 2, 7]];
 const RANGES: &[&str] = &["10.0.0.0/8", "10.9.0.0/16", "192.0.2.7/32"];
 const GROUPS: &[&str] = &["staff", "finance", "Staff"];
@@ -97,6 +97,8 @@ enum Mutant {
     WildcardsMatchDeep,
     OneReadingIsEnough,
     EmptyListsMatchNothing,
+    ExactDeniesCountTheSlash,
+    ExactAllowsForgetTheSlash,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,7 +164,14 @@ fn is_path_listed(rule: &RuleInWords, path: &str, mutant: Option<Mutant>) -> boo
     let elements = |path: &str| path.split('/').skip(1).map(str::to_owned).collect::<Vec<_>>();
     rule.paths.is_empty()
         || rule.paths.iter().any(|pattern| match pattern.strip_prefix("exact:") {
-            Some(exact) => exact == path,
+            Some(exact) if exact == path => true,
+            Some(exact) => {
+                let forgets_the_slash = match rule.denies {
+                    true => mutant != Some(Mutant::ExactDeniesCountTheSlash),
+                    false => mutant == Some(Mutant::ExactAllowsForgetTheSlash),
+                };
+                forgets_the_slash && (format!("{exact}/") == path || format!("{path}/") == exact)
+            }
             None if mutant == Some(Mutant::PrefixesMatchText) => path.starts_with(pattern.trim_end_matches('/')),
             None => elements(path).starts_with(&elements(pattern.trim_end_matches('/'))),
         })
@@ -376,6 +385,8 @@ fn every_mutant_is_caught() {
         Mutant::WildcardsMatchDeep,
         Mutant::OneReadingIsEnough,
         Mutant::EmptyListsMatchNothing,
+        Mutant::ExactDeniesCountTheSlash,
+        Mutant::ExactAllowsForgetTheSlash,
     ] {
         let differs = |(rules, request): (Vec<_>, RequestInWords)| {
             decided(&rules, &request).0 != expected(&rules, &request, Some(mutant)).0

@@ -8,7 +8,7 @@ use super::*;
 use crate::host::{Host, HostMatch};
 use crate::identity::{Email, GroupKey, Groups, Identity, Issuer, Subject};
 use crate::path::{RequestPath, Target};
-use crate::policy::Verdict;
+use crate::policy::{RequestMatch, Verdict};
 
 fn alice() -> Principal {
     Principal {
@@ -106,6 +106,21 @@ fn the_ready_policies_let_everyone_and_the_signed_in_pass() {
         ("challenge", because(Reason::SignInRequired, "access:authenticated"))
     );
     assert_eq!(ask(authenticated, "/", Some(&alice())), ("allow", because(Reason::RuleAllows, "access:authenticated")));
+}
+
+#[test]
+fn the_slash_at_the_end_of_an_exact_path_counts_in_an_allow_and_not_in_a_deny() {
+    let open = || rule("open", Effect::Allow, PrincipalMatch::Anyone);
+    let deny = |path| vec![open(), on(&[path], rule("deny", Effect::Deny, PrincipalMatch::Anyone))];
+    let denied = ("deny", because(Reason::RuleDenies, "deny"));
+    for (path, raw) in [("exact:/x", "/x"), ("exact:/x", "/x/"), ("exact:/x/", "/x"), ("exact:/x/", "/%78")] {
+        assert_eq!(ask(deny(path), raw, None), denied, "{path} and {raw}");
+    }
+    assert_eq!(ask(deny("exact:/x"), "/x/;v", None), ("deny", because(Reason::AmbiguousPath, "deny")));
+    assert_eq!(ask(deny("exact:/x"), "/x/y", None), ("allow", because(Reason::RuleAllows, "open")));
+    let allow = || vec![on(&["exact:/x"], open())];
+    assert_eq!(ask(allow(), "/x", None), ("allow", because(Reason::RuleAllows, "open")));
+    assert_eq!(ask(allow(), "/x/", None), ("deny", Verdict { reason: Reason::NoRuleAllows, rule: None }));
 }
 
 #[test]
