@@ -1,7 +1,7 @@
 //! The audit trail: every decision leaves one event, every request one outcome. It is the access log.
 //!
-//! Both places are reserved before the decision, so no request can end without its record: where none is free, the
-//! request is refused. Events are JSON lines, written by a thread of their own.
+//! A place is reserved before the decision, so no request can end without its record: where none is free, the request is
+//! refused. Events are JSON lines, written by a thread of their own.
 
 mod record;
 mod writer;

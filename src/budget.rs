@@ -1,5 +1,7 @@
 //! The limits of the data plane on what a peer can drive, in one table (`SECURITY.md` repeats it, a test holds it).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What one process grants its peers.
@@ -35,6 +37,8 @@ pub struct Limits {
     pub response_head: Duration,
     /// Open client connections of the process.
     pub connections: usize,
+    /// Requests at work in the process, beside the first of each connection.
+    pub exchanges: usize,
     /// Idle connections kept to one endpoint by one data thread.
     pub idle_upstream: usize,
     /// Open tunnels (WebSocket) of one identity on one data thread.
@@ -45,6 +49,13 @@ pub struct Limits {
     pub own_body_bytes: usize,
     /// From SIGTERM to the end of what still runs.
     pub drain: Duration,
+}
+
+/// Places that all threads share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Places {
+    taken: Arc<AtomicUsize>,
+    granted: usize,
 }
 
 impl Default for Limits {
@@ -65,11 +76,33 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             response_head: Duration::from_secs(60),
             connections: 8192,
+            exchanges: 16_384,
             idle_upstream: 64,
             tunnels: 64,
             tunnel_idle: Duration::from_secs(3600),
             own_body_bytes: 64 * 1024,
             drain: Duration::from_secs(30),
         }
+    }
+}
+
+impl Places {
+    /// So many, all free.
+    pub fn new(granted: usize) -> Self {
+        Self { taken: Arc::default(), granted }
+    }
+
+    /// Takes one, where fewer than all (`share` 1), half of all (`share` 2) and so on are taken.
+    pub fn take(&self, share: usize) -> bool {
+        let free = self.taken.fetch_add(1, Relaxed) < self.granted / share;
+        if !free {
+            self.give_back();
+        }
+        free
+    }
+
+    /// Gives one back.
+    pub fn give_back(&self) {
+        self.taken.fetch_sub(1, Relaxed);
     }
 }

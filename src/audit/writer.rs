@@ -1,13 +1,14 @@
 //! The ring and its writer thread.
 //!
-//! A place is taken when it is reserved and free again when its line has reached the sink, so a sink that is stuck or full
-//! closes the door by itself. Lines are encoded straight into one batch, in order of their sequence numbers; the thread
-//! swaps the batch out and writes it whole. A batch that cannot be written is kept and tried again.
+//! A place is taken when it is reserved and free again when the line of the decision has reached the sink, so a sink that
+//! is stuck or full closes the door by itself. Outcomes need none: each follows a decision, so there are never more of them
+//! than requests that have one (`docs/design/data-plane.md`). Lines are encoded straight into one batch, in order of their
+//! sequence numbers; the thread swaps the batch out and writes it whole. A batch that cannot be written is tried again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -18,8 +19,14 @@ use super::record::{Line, OutcomeLine, Stamp};
 use super::{Decided, Event, OutcomeEvent, RequestId};
 use crate::clock::Clock;
 
-/// Places in the ring, in events.
+/// Places in the ring, in decisions.
 const PLACES: usize = 65_536;
+
+/// Bytes of a batch from which on no more places are given.
+const BATCH: usize = 64 * 1024 * 1024;
+
+/// Bytes that an empty batch keeps hold of.
+const KEPT: usize = 1024 * 1024;
 
 /// How long the writer gathers lines before it writes a batch.
 const GATHER: Duration = Duration::from_millis(5);
@@ -40,15 +47,15 @@ pub enum Sink {
 #[derive(Clone)]
 pub struct Audit(Arc<Handle>);
 
-/// Two reserved places: for a decision and its outcome. Dropped unspent, it writes that the request was abandoned.
+/// The reserved place of a decision. Dropped unspent, it writes that the request was abandoned.
 #[must_use]
 pub struct Slot {
-    ring: Arc<Ring>,
+    /// Until it is spent.
+    ring: Option<Arc<Ring>>,
     id: RequestId,
-    spent: bool,
 }
 
-/// The reserved place of an outcome, written when this is dropped, with what was noted until then.
+/// The outcome that a decision owes: written when this is dropped, with what was noted until then.
 #[must_use]
 pub struct Outcome {
     ring: Arc<Ring>,
@@ -66,6 +73,8 @@ struct Ring {
     boot: String,
     clock: Clock,
     taken: AtomicUsize,
+    /// Whether the batch is as large as it may be.
+    full: AtomicBool,
     batch: Mutex<Batch>,
     filled: Condvar,
 }
@@ -73,7 +82,8 @@ struct Ring {
 #[derive(Default)]
 struct Batch {
     lines: Vec<u8>,
-    count: usize,
+    /// Places that its decisions hold.
+    places: usize,
     seq: u64,
     closed: bool,
 }
@@ -94,6 +104,7 @@ impl Audit {
             boot: boot.to_string(),
             clock,
             taken: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
             batch: Mutex::default(),
             filled: Condvar::new(),
         });
@@ -102,10 +113,10 @@ impl Audit {
         Ok(Self(Arc::new(Handle { ring, writer: Mutex::new(Some(writer)) })))
     }
 
-    /// Reserves both places of one request, or none where the ring is full: the request is then refused with 503.
+    /// Reserves the place of one request, or none where the ring is full: the request is then refused with 503.
     pub fn reserve(&self, id: RequestId) -> Option<Slot> {
         let ring = &self.0.ring;
-        ring.take(2).then(|| Slot { ring: Arc::clone(ring), id, spent: false })
+        ring.take().then(|| Slot { ring: Some(Arc::clone(ring)), id })
     }
 }
 
@@ -115,19 +126,18 @@ impl Slot {
         self.id
     }
 
-    /// Writes what was decided; gives the place of the outcome.
+    /// Writes what was decided; gives the outcome that it owes.
     pub fn decided(mut self, event: Event<'_>) -> Outcome {
-        self.spent = true;
-        let decided = self.ring.append(self.id, event);
-        Outcome { ring: Arc::clone(&self.ring), id: self.id, decided, event: OutcomeEvent::default() }
+        let ring = self.ring.take().expect("a slot is spent once");
+        let decided = ring.append(self.id, event, 1);
+        Outcome { ring, id: self.id, decided, event: OutcomeEvent::default() }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if !self.spent {
-            self.ring.append(self.id, Event::abandoned());
-            self.ring.free(1);
+        if let Some(ring) = self.ring.take() {
+            ring.append(self.id, Event::abandoned(), 1);
         }
     }
 }
@@ -151,8 +161,11 @@ impl Outcome {
 
 impl Drop for Outcome {
     fn drop(&mut self) {
+        if self.event.status == 0 && thread::panicking() {
+            self.event.status = 500;
+        }
         let line = OutcomeLine::new(self.decided, self.ring.clock.monotonic_ns(), self.event);
-        self.ring.append(self.id, line);
+        self.ring.append(self.id, line, 0);
     }
 }
 
@@ -172,11 +185,13 @@ impl Ring {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, places: usize) -> bool {
-        let taken = self.taken.fetch_add(places, Ordering::Relaxed);
-        let granted = taken + places <= PLACES;
+    fn take(&self) -> bool {
+        if self.full.load(Ordering::Relaxed) {
+            return false;
+        }
+        let granted = self.taken.fetch_add(1, Ordering::Relaxed) < PLACES;
         if !granted {
-            self.free(places);
+            self.free(1);
         }
         granted
     }
@@ -185,18 +200,21 @@ impl Ring {
         self.taken.fetch_sub(places, Ordering::Relaxed);
     }
 
-    /// Encodes a line into the batch; its place stays taken until the line is written.
-    fn append(&self, id: RequestId, what: impl Serialize) -> Decided {
+    /// Encodes a line into the batch; the places that it holds stay taken until it is written.
+    fn append(&self, id: RequestId, what: impl Serialize, places: usize) -> Decided {
         let wall = self.clock.now();
         let mono_ns = self.clock.monotonic_ns();
         let mut batch = self.lock();
         let seq = batch.seq;
         batch.seq += 1;
-        let was_empty = batch.count == 0;
+        let was_empty = batch.lines.is_empty();
         let line = Line::new(Stamp { boot: &self.boot, seq, wall, mono_ns }, id, what);
         serde_json::to_writer(&mut batch.lines, &line).expect("plain data into memory");
         batch.lines.push(b'\n');
-        batch.count += 1;
+        batch.places += places;
+        if batch.lines.len() >= BATCH {
+            self.full.store(true, Ordering::Relaxed);
+        }
         drop(batch);
         if was_empty {
             self.filled.notify_one();
@@ -207,24 +225,26 @@ impl Ring {
     /// The writer thread: until closed and empty.
     fn write_all(&self, mut sink: Box<dyn Write + Send>) {
         let mut lines = Vec::new();
-        while let Some(count) = self.next_batch(&mut lines) {
+        while let Some(places) = self.next_batch(&mut lines) {
             write_out(&mut sink, &lines);
-            self.free(count);
+            self.free(places);
             lines.clear();
+            lines.shrink_to(KEPT);
         }
     }
 
-    /// Waits for lines and swaps them out; none when closed and empty.
+    /// Waits for lines and swaps them out, with the places they hold; none when closed and empty.
     fn next_batch(&self, lines: &mut Vec<u8>) -> Option<usize> {
-        let batch = self.filled.wait_while(self.lock(), |batch| batch.count == 0 && !batch.closed);
+        let batch = self.filled.wait_while(self.lock(), |batch| batch.lines.is_empty() && !batch.closed);
         let closed = batch.unwrap_or_else(PoisonError::into_inner).closed;
         if !closed {
             thread::sleep(GATHER);
         }
         let mut batch = self.lock();
         std::mem::swap(&mut batch.lines, lines);
-        let count = std::mem::take(&mut batch.count);
-        (count > 0 || !closed).then_some(count)
+        self.full.store(false, Ordering::Relaxed);
+        let places = std::mem::take(&mut batch.places);
+        (!lines.is_empty() || !closed).then_some(places)
     }
 }
 
@@ -349,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_dropped_unspent_says_so_and_frees_both_places() {
+    fn a_slot_dropped_unspent_says_so_and_frees_its_place() {
         let (sender, lines) = mpsc::channel();
         let audit = Audit::with_sink(Box::new(Lines(sender)), RequestId(1), clock()).unwrap();
         drop(audit.reserve(RequestId(2)));
@@ -368,13 +388,63 @@ mod tests {
         while let Some(slot) = audit.reserve(RequestId(3)) {
             kept.push(slot.decided(event(&identity)));
         }
-        assert_eq!(kept.len(), PLACES / 2);
+        assert_eq!(kept.len(), PLACES);
         kept.clear();
         assert!(audit.reserve(RequestId(4)).is_none());
         drop(release);
         let ring = Arc::clone(&audit.0.ring);
         drop(audit);
         assert_eq!(ring.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn outcomes_that_are_owed_hold_no_place() {
+        let audit = Audit::with_sink(Box::new(io::sink()), RequestId(1), clock()).unwrap();
+        let identity = identity();
+        let mut owed = Vec::new();
+        while owed.len() <= PLACES {
+            match audit.reserve(RequestId(6)) {
+                Some(slot) => owed.push(slot.decided(event(&identity))),
+                None => thread::yield_now(),
+            }
+        }
+        let ring = Arc::clone(&audit.0.ring);
+        drop(owed);
+        drop(audit);
+        assert_eq!((ring.taken.load(Ordering::Relaxed), ring.lock().seq), (0, 2 * (PLACES as u64 + 1)));
+    }
+
+    #[test]
+    fn a_batch_has_a_largest_size_and_gives_its_memory_back() {
+        let (release, gate) = mpsc::channel();
+        let audit = Audit::with_sink(Box::new(Stuck(gate)), RequestId(1), clock()).unwrap();
+        let identity = identity();
+        let ring = Arc::clone(&audit.0.ring);
+        let decide = || audit.reserve(RequestId(7)).map(|slot| drop(slot.decided(event(&identity))));
+        decide();
+        while !ring.lock().lines.is_empty() {
+            thread::yield_now();
+        }
+        // One batch is with the writer now, the next one fills.
+        ring.lock().lines = vec![b'x'; BATCH - 1];
+        assert_eq!((decide(), decide()), (Some(()), None));
+        drop(release);
+        drop(audit);
+        assert!(ring.take() && ring.lock().lines.capacity() <= KEPT);
+    }
+
+    #[test]
+    fn a_panic_leaves_the_status_that_the_client_gets() {
+        let (sender, lines) = mpsc::channel();
+        let audit = Audit::with_sink(Box::new(Lines(sender)), RequestId(1), clock()).unwrap();
+        let of_request = audit.clone();
+        let request = thread::spawn(move || {
+            let _outcome = of_request.reserve(RequestId(8)).unwrap().decided(event(&identity()));
+            panic!("a bug");
+        });
+        assert!(request.join().is_err());
+        drop(audit);
+        assert_eq!(written(&lines)[1]["status"], 500);
     }
 
     #[test]

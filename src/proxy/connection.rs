@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::budget::Limits;
+use crate::budget::{Limits, Places};
 use crate::metrics::Metrics;
 
 use super::body::ProxyBody;
@@ -30,8 +30,11 @@ use super::service;
 use super::streams::Streams;
 use super::tls::{Handshake, Tls};
 
-/// Bytes that hyper buffers of a head or of a response, a connection.
+/// Bytes that hyper buffers of a head or of a response, an HTTP/1 connection.
 const BUFFER: usize = 64 * 1024;
+
+/// Bytes of a response that wait for their window, an HTTP/2 stream.
+const STREAM_BUFFER: usize = 16 * 1024;
 
 /// Resets that a client may have outstanding before we have seen the streams (RUSTSEC-2023-0034).
 const PENDING_RESETS: usize = 20;
@@ -50,6 +53,7 @@ pub(super) struct Thread {
     pub service: Rc<service::Service>,
     pub tls: Tls,
     pub limits: Arc<Limits>,
+    pub exchanges: Places,
     pub metrics: Metrics,
     pub pseudonym: Pseudonym,
     pub stop: CancellationToken,
@@ -81,7 +85,7 @@ impl Thread {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (pulse, conn) = (Pulse::new(true), Rc::new(conn));
+        let (pulse, conn) = (Pulse::new(true, self.exchanges.clone()), Rc::new(conn));
         let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
         let service = self.service(&conn, &pulse, None);
         let connection = http1_builder(&self.limits).serve_connection(io, service).with_upgrades();
@@ -96,7 +100,7 @@ impl Thread {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (pulse, streams) = (Pulse::new(false), Streams::default());
+        let (pulse, streams) = (Pulse::new(false, self.exchanges.clone()), Streams::default());
         let io = TokioIo::new(Corked::new(Watched { stream, pulse: Arc::clone(&pulse) }));
         let service = self.service(&Rc::new(conn), &pulse, Some(streams.clone()));
         let connection = http2_builder(&self.limits, streams.clone()).serve_connection(io, service);
@@ -116,10 +120,12 @@ impl Thread {
         service_fn(move |request: Request<Incoming>| {
             let active = pulse.begin();
             let progress = streams.as_ref().map(Streams::announce);
-            let answer = Rc::clone(&service).handle(request, Rc::clone(&conn));
+            let granted = active.is_granted();
+            let answer = Rc::clone(&service).handle(request, Rc::clone(&conn), granted);
             async move {
                 let mut response = answer.await;
-                if progress.is_some() && response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+                let costly = !granted || response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                if progress.is_some() && costly {
                     strip(&mut response);
                 } else if progress.is_none() && ends_connection(&response) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -186,7 +192,7 @@ enum Stage {
     Leaving,
 }
 
-/// Takes the page away: to a head made to cost us memory, a body that waits for a window would add to it.
+/// Takes the page away: where a request is made to cost us memory, a body that waits for a window would add to it.
 fn strip(response: &mut Response<ProxyBody>) {
     if let ProxyBody::Own(own) = response.body_mut() {
         own.strip();
@@ -217,7 +223,7 @@ fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(OWN_RESETS)
-        .max_send_buf_size(BUFFER);
+        .max_send_buf_size(STREAM_BUFFER);
     builder
 }
 

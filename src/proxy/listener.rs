@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::budget::Limits;
+use crate::budget::{Limits, Places};
 
 use super::conn::Open;
 use super::connection::Thread;
@@ -66,6 +66,7 @@ struct Start {
     tls: Tls,
     shared: Shared,
     budget: Arc<Semaphore>,
+    exchanges: Places,
     limits: Arc<Limits>,
     pseudonym: Pseudonym,
     stop: CancellationToken,
@@ -98,6 +99,7 @@ impl Bound {
     pub fn start(self, shared: &Shared) -> io::Result<Running> {
         let tls = Tls::new(shared.reader.clone()).map_err(io::Error::other)?;
         let budget = Arc::new(Semaphore::new(self.limits.connections));
+        let exchanges = Places::new(self.limits.exchanges);
         let pseudonym = Pseudonym::new();
         let stop = CancellationToken::new();
         let (mut http, mut https) = (self.http.into_iter(), self.https.into_iter());
@@ -109,6 +111,7 @@ impl Bound {
                 tls: tls.clone(),
                 shared: shared.clone(),
                 budget: Arc::clone(&budget),
+                exchanges: exchanges.clone(),
                 limits: Arc::clone(&self.limits),
                 pseudonym: pseudonym.clone(),
                 stop: stop.clone(),
@@ -144,6 +147,7 @@ impl Start {
             service: Rc::new(Service::new(self.shared)),
             tls: self.tls,
             limits: Arc::clone(&limits),
+            exchanges: self.exchanges,
             metrics,
             pseudonym: self.pseudonym,
             stop: self.stop,

@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::budget::Limits;
+use crate::budget::{Limits, Places};
 
 use super::body::{BodyError, ProxyBody};
 use super::streams::Progress;
@@ -30,7 +30,11 @@ pub(super) struct Pulse {
     blocked_since: AtomicU64,
     active: AtomicU32,
     requests: AtomicU64,
+    exchanges: Places,
 }
+
+/// Requests of one connection from which on it leaves half of all places to others.
+const MANY: u32 = 16;
 
 /// What the timer does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +48,7 @@ pub(super) enum Verdict {
 }
 
 impl Pulse {
-    pub(super) fn new(heads: bool) -> Arc<Self> {
+    pub(super) fn new(heads: bool, exchanges: Places) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
             heads,
@@ -53,15 +57,20 @@ impl Pulse {
             blocked_since: AtomicU64::new(0),
             active: AtomicU32::new(0),
             requests: AtomicU64::new(0),
+            exchanges,
         })
     }
 
     /// A request's head is complete; its place is given back with its body.
     pub(super) fn begin(self: &Arc<Self>) -> Active {
         self.head_since.store(0, Relaxed);
-        self.active.fetch_add(1, Relaxed);
         self.requests.fetch_add(1, Relaxed);
-        Active(Arc::clone(self))
+        let place = match self.active.fetch_add(1, Relaxed) {
+            0 => Place::First,
+            others if self.exchanges.take(if others < MANY { 1 } else { 2 }) => Place::Counted,
+            _ => Place::None,
+        };
+        Active { pulse: Arc::clone(self), place }
     }
 
     /// Whether any request came yet.
@@ -118,13 +127,36 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
 }
 
-/// The place of one request on its connection.
-pub(super) struct Active(Arc<Pulse>);
+/// One request at work on its connection.
+pub(super) struct Active {
+    pulse: Arc<Pulse>,
+    place: Place,
+}
+
+/// The place of a request among those of the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// The only one of its connection needs none.
+    First,
+    Counted,
+    /// None was free.
+    None,
+}
+
+impl Active {
+    /// Whether the request may go on.
+    pub(super) fn is_granted(&self) -> bool {
+        self.place != Place::None
+    }
+}
 
 impl Drop for Active {
     fn drop(&mut self) {
-        if self.0.active.fetch_sub(1, Relaxed) == 1 {
-            self.0.quiet_since.store(self.0.now(), Relaxed);
+        if self.place == Place::Counted {
+            self.pulse.exchanges.give_back();
+        }
+        if self.pulse.active.fetch_sub(1, Relaxed) == 1 {
+            self.pulse.quiet_since.store(self.pulse.now(), Relaxed);
         }
     }
 }
@@ -229,12 +261,26 @@ mod tests {
 
     /// What is due this many seconds after the start of a connection that did this.
     fn verdict(heads: bool, at: u64, happened: impl FnOnce(&Arc<Pulse>)) -> Verdict {
-        let mut pulse = Pulse::new(heads);
+        let mut pulse = Pulse::new(heads, Places::new(0));
         happened(&pulse);
         let start = Instant::now().checked_sub(Duration::from_secs(at)).unwrap();
         // The past is made by a start that lies further back.
         Arc::get_mut(&mut pulse).expect("nothing keeps it").start = start;
         pulse.check(&limits())
+    }
+
+    #[test]
+    fn a_connection_with_many_requests_leaves_half_of_the_places() {
+        let places = Places::new(64);
+        let granted = || {
+            let pulse = Pulse::new(false, places.clone());
+            let active: Vec<_> = (0..100).map(|_| pulse.begin()).take_while(Active::is_granted).collect();
+            (active.len(), active)
+        };
+        let ((hoarder, hoarded), (neighbour, _kept)) = (granted(), granted());
+        assert_eq!((hoarder, neighbour), (1 + 32, 1 + 15));
+        drop(hoarded);
+        assert_eq!(granted().0, 1 + 17);
     }
 
     fn is_alive(verdict: Verdict) -> bool {

@@ -82,8 +82,13 @@ impl Service {
         Self { shared, upstreams, ids: RefCell::new(make_rng()) }
     }
 
-    /// Answers one request; cannot fail.
-    pub async fn handle(self: Rc<Self>, request: Request<Incoming>, conn: Rc<Conn>) -> Response<ProxyBody> {
+    /// Answers one request; cannot fail. Where no place is `granted`, the answer says so.
+    pub async fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        conn: Rc<Conn>,
+        granted: bool,
+    ) -> Response<ProxyBody> {
         let Shared { reader, audit, metrics, clock, .. } = &self.shared;
         let begun = clock.monotonic_ns();
         let snapshot = reader.load();
@@ -93,9 +98,11 @@ impl Service {
             return own(Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text), None);
         };
         let mut trail = Trail::new(slot, &request, &conn, snapshot.generation);
-        let response = match unless_it_panics(metrics, self.serve(request, &conn, &snapshot, &mut trail)).await {
-            Ok(response) => response,
-            Err(rejection) => trail.refuse(&rejection),
+        let response = if granted {
+            let served = unless_it_panics(metrics, self.serve(request, &conn, &snapshot, &mut trail)).await;
+            served.unwrap_or_else(|rejection| trail.refuse(&rejection))
+        } else {
+            trail.refuse(&Refusal::Overloaded.named("too_many_exchanges"))
         };
         let took = Duration::from_nanos(clock.monotonic_ns().saturating_sub(begun));
         metrics.request(trail.reason, response.status().as_u16(), took);

@@ -3,10 +3,14 @@
 use std::io::Write;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
 use portcullis::budget::Limits;
 use tokio::time::Instant;
 
 use crate::plane::{Client, Plane, certificate, open, snapshot_of};
+use crate::tls::{h2, h2_with_window};
 use crate::upstream::{Reply, Upstream};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: app.test\r\n\r\n";
@@ -46,6 +50,10 @@ fn the_limits_are_the_published_ones() {
             format!("{} streams; windows {stream} a stream, {connection} MiB a connection", it.h2_streams)
         }),
         ("Connections", "8,192".to_owned()),
+        (
+            "Requests at work, beside the first of each connection",
+            "16,384; half of them for connections with less than 16".to_owned(),
+        ),
         ("Upstream: opening a connection; response head", {
             format!("{}; {}", seconds(it.connect), seconds(it.response_head))
         }),
@@ -57,7 +65,7 @@ fn the_limits_are_the_published_ones() {
         ("Login attempts of a browser", portcullis::session::MAX_LOGINS.to_string()),
         ("Draining", seconds(it.drain)),
     ];
-    assert_eq!(it.connections, 8192);
+    assert_eq!((it.connections, it.exchanges), (8192, 16_384));
     let told = include_str!("../../SECURITY.md");
     for (what, limit) in rows {
         let row = format!("| {what} | {limit} |");
@@ -202,6 +210,37 @@ fn connections_beyond_the_budget_wait() {
     drop(one);
     drop(two);
     assert_eq!(three.answer().map(|answer| answer.status), Some(200));
+}
+
+#[test]
+fn streams_that_take_nothing_leave_the_neighbours_their_places() {
+    let plane = plane(&Upstream::ok(), Limits { exchanges: 4, ..Limits::default() });
+    plane.block_on(async {
+        let get = || Request::get("https://app.test/").body(Full::<Bytes>::default()).unwrap();
+        let mut hoarder = h2_with_window(plane.https, "app.test", 0).await;
+        let mut streams = Vec::new();
+        for _ in 0..20 {
+            streams.push(hoarder.send_request(get()).await.unwrap());
+        }
+        // The first of a connection has its own place, four more are shared.
+        let (granted, refused) = streams.split_at_mut(5);
+        assert!(granted.iter().all(|response| response.status() == 200));
+        for response in refused {
+            assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+            assert_eq!(response.body_mut().collect().await.unwrap().to_bytes(), "");
+        }
+        let response = h2(plane.https, "app.test").await.send_request(get()).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+        assert_eq!(plane.client().ask(GET).status, 200);
+        streams.clear();
+        let lines = plane.trail.until(2 * 22);
+        assert_eq!(lines.iter().filter(|line| line["reason"] == "too_many_exchanges").count(), 15);
+        let mut again = h2_with_window(plane.https, "app.test", 0).await;
+        for _ in 0..5 {
+            streams.push(again.send_request(get()).await.unwrap());
+        }
+        assert!(streams.iter().all(|response| response.status() == 200));
+    });
 }
 
 /// One HTTP/2 frame (RFC 9113 section 4.1).
