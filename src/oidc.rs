@@ -22,3 +22,4 @@ pub use login::VerifiedLogin;
 pub use provider::{ClaimPaths, Provider};
 pub use refresh::{RefreshError, Refreshed};
 pub use service::{IssuerHealth, Oidc};
+pub use verify::Original;

@@ -69,7 +69,9 @@ async fn another_replica_hears_of_it(scene: &Scene<'_>, store: SecretStore) {
     assert_eq!(signed_out.status, 303);
     let gone = async || matches!(replica.lookup(&ticket), Lookup::Gone).then_some(());
     eventually("the session to be gone at the other replica", REVOKED, gone).await;
-    tokio::time::timeout(SOON, replica.ended(&session)).await.expect("what lives by it ends too");
+    tokio::time::timeout(SOON, replica.ended(&session, session.of.lifetimes.absolute))
+        .await
+        .expect("what lives by it ends too");
 }
 
 async fn a_swapped_or_edited_record_is_nobodys(scene: &Scene<'_>) {

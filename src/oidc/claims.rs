@@ -18,7 +18,7 @@ const MAX_CLAIMS: usize = 32 * 1024;
 #[derive(Clone, Default, Debug)]
 pub(super) struct Claims {
     id_token: Map<String, Value>,
-    /// Nothing where it was not read.
+    /// Nothing where it was not read, empty where there is none.
     userinfo: Option<Map<String, Value>>,
 }
 
@@ -55,13 +55,18 @@ impl Claims {
         Ok(())
     }
 
+    /// There is no more to read: the issuer has no userinfo, so its ID token says everything.
+    pub fn end(&mut self) {
+        self.userinfo = Some(Map::new());
+    }
+
     /// The person, as these claims have it.
     pub fn principal(&self, provider: &Provider, subject: Subject) -> Result<Principal, ClaimFault> {
         self.update(provider, bare(Identity { issuer: provider.issuer.clone(), subject }))
     }
 
-    /// The person with what these claims say. What they are silent about is gone where userinfo was read, since providers
-    /// leave out what is empty; it stays where nobody could be asked.
+    /// The person with what these claims say. What they are silent about is gone where all was read, since providers leave
+    /// out what is empty; it stays where nobody could be asked.
     pub fn update(&self, provider: &Provider, before: Principal) -> Result<Principal, ClaimFault> {
         let before = if self.userinfo.is_some() { bare(before.identity) } else { before };
         let paths = &provider.claims;

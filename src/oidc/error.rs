@@ -14,7 +14,7 @@ pub enum LoginError {
         /// What failed.
         detail: String,
     },
-    /// As many sign-ins as we take at once are waiting for providers.
+    /// As many sign-ins as we take at once are waiting for this provider.
     #[error("too many sign-ins at once")]
     Busy,
     /// The provider answers what the standards do not allow.
@@ -116,8 +116,11 @@ pub enum TokenFault {
     #[error("it was issued too long ago")]
     Stale,
     /// `nonce`.
-    #[error("its nonce is not that of the attempt")]
+    #[error("its nonce is not that of the sign-in")]
     Nonce,
+    /// At a refresh: another `auth_time` than before.
+    #[error("its `auth_time` is not that of the sign-in")]
+    AuthTime,
     /// `at_hash`.
     #[error("it does not belong to the access token")]
     AccessTokenHash,
@@ -242,6 +245,7 @@ impl TokenFault {
             Self::Early => "id_token_early",
             Self::Stale => "id_token_stale",
             Self::Nonce => "id_token_nonce",
+            Self::AuthTime => "id_token_auth_time",
             Self::AccessTokenHash => "id_token_access_token_hash",
             Self::Subject => "id_token_subject",
             Self::OtherPerson => "id_token_other_person",

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::identity::Issuer;
@@ -25,6 +25,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 const ASK_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// How long a sign-in waits for a reading.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Sign-ins that may wait for an issuer at once.
+const MAX_SIGN_INS: usize = 256;
 /// Characters of a failure that are kept.
 const DETAIL_LENGTH: usize = 256;
 
@@ -49,6 +51,8 @@ pub(super) struct Live {
 pub(super) struct Followed {
     state: watch::Receiver<State>,
     asks: Arc<Asks>,
+    /// One for each issuer, so that a slow one closes no sign-in but its own.
+    sign_ins: Arc<Semaphore>,
 }
 
 /// Why an issuer could not be read.
@@ -126,12 +130,17 @@ impl Followed {
         let (sender, state) = watch::channel(State::default());
         let asks = Arc::new(Asks::default());
         control.spawn(follow(source, clock, Arc::clone(&asks), sender));
-        Self { state, asks }
+        Self { state, asks, sign_ins: Arc::new(Semaphore::new(MAX_SIGN_INS)) }
     }
 
     /// What is known now.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
+    }
+
+    /// A place for one more sign-in, where there is one.
+    pub fn sign_in_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.sign_ins).try_acquire_owned().ok()
     }
 
     /// The issuer as last read; waits for the first reading, and says why there is none.

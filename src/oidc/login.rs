@@ -15,6 +15,7 @@ use super::error::LoginError;
 use super::issuer::{Followed, Live};
 use super::provider::Provider;
 use super::token::{self, Grant, GrantError, Tokens, printable};
+use super::verify::{Original, SignIn};
 
 /// A sign-in that passed every check: the only evidence from which a session begins.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub struct VerifiedLogin {
     pub acr: Option<String>,
     /// Authentication methods.
     pub amr: Vec<String>,
-    /// When the person signed in at the provider.
-    pub auth_time: Option<Timestamp>,
+    /// What refreshes are held against.
+    pub original: Original,
     /// The refresh token.
     pub refresh_token: Option<Secret<String>>,
     /// The access token's end.
@@ -121,7 +122,7 @@ pub(super) async fn redeem(
     clock: &Clock,
 ) -> Result<VerifiedLogin, LoginError> {
     let tokens = token::request(live, provider, grant, clock).await.map_err(|error| refusal(provider, error))?;
-    let mut id_token = tokens.verified(followed, live, provider, Some(nonce), clock).await?;
+    let mut id_token = tokens.verified(followed, live, provider, SignIn::New(nonce), clock).await?;
     let mut claims = Claims::new(std::mem::take(&mut id_token.claims));
     if claims.lack(provider) {
         match userinfo(live, provider, &tokens).await {
@@ -135,7 +136,7 @@ pub(super) async fn redeem(
         sid: id_token.sid,
         acr: id_token.acr,
         amr: id_token.amr,
-        auth_time: id_token.auth_time,
+        original: Original { nonce: nonce.clone(), auth_time: id_token.auth_time },
         refresh_token: tokens.refresh,
         access_expires: tokens.access_expires,
         id_token: tokens.id.filter(|_| provider.rp_initiated_logout),

@@ -11,6 +11,7 @@ use super::error::{ClaimFault, TokenFault};
 use super::issuer::{Followed, Live};
 use super::provider::Provider;
 use super::token::{self, Grant, GrantError};
+use super::verify::{Original, SignIn};
 
 /// What a refresh gave.
 #[derive(Clone, Debug)]
@@ -57,12 +58,13 @@ impl From<ClaimFault> for RefreshError {
 }
 
 /// Refreshes. The person stays the same; groups and the rest come from the new ID token, else from userinfo, and are gone
-/// where that was read and has none; where it was not, they stay as they were. A userinfo endpoint that does not answer takes nothing away: the tokens are new already, and are kept.
+/// where all that there is was read and has none; else they stay as they were. A userinfo endpoint that does not answer
+/// takes nothing away: the tokens are new already, and are kept.
 pub(super) async fn refresh(
     followed: &Followed,
     live: &Live,
     provider: &Provider,
-    before: Principal,
+    (before, original): (Principal, &Original),
     refresh_token: Secret<String>,
     clock: &Clock,
 ) -> Result<Refreshed, RefreshError> {
@@ -71,16 +73,18 @@ pub(super) async fn refresh(
     let subject = before.identity.subject.clone();
     let mut claims = Claims::default();
     if tokens.id.is_some() {
-        let id_token = tokens.verified(followed, live, provider, None, clock).await?;
+        let id_token = tokens.verified(followed, live, provider, SignIn::Earlier(original), clock).await?;
         if id_token.subject != subject {
             return Err(TokenFault::OtherPerson.into());
         }
         claims = Claims::new(id_token.claims);
     }
-    if claims.lack(provider)
-        && let Ok(Some(body)) = tokens.userinfo(live).await
-    {
-        claims.add_userinfo(&body, &subject)?;
+    if claims.lack(provider) {
+        match tokens.userinfo(live).await {
+            Ok(Some(body)) => claims.add_userinfo(&body, &subject)?,
+            Ok(None) if tokens.id.is_some() => claims.end(),
+            Ok(None) | Err(_) => {}
+        }
     }
     Ok(Refreshed {
         principal: claims.update(provider, before)?,

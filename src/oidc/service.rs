@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
-use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::identity::{Issuer, Principal};
@@ -21,9 +20,7 @@ use super::logout;
 use super::provider::Provider;
 use super::refresh::{self, RefreshError, Refreshed};
 use super::token::Grant;
-
-/// Sign-ins that may wait for a provider at once.
-const MAX_SIGN_INS: usize = 256;
+use super::verify::Original;
 
 /// What is known of an issuer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,19 +53,12 @@ struct Inner {
     control: tokio::runtime::Handle,
     issuers: Mutex<HashMap<Source, Arc<Followed>>>,
     used_states: Mutex<UsedStates>,
-    sign_ins: Arc<Semaphore>,
 }
 
 impl Oidc {
     /// A handle that works on `control`.
     pub fn new(clock: Clock, control: tokio::runtime::Handle) -> Self {
-        let inner = Inner {
-            clock,
-            control,
-            issuers: Mutex::default(),
-            used_states: Mutex::default(),
-            sign_ins: Arc::new(Semaphore::new(MAX_SIGN_INS)),
-        };
+        let inner = Inner { clock, control, issuers: Mutex::default(), used_states: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -113,9 +103,9 @@ impl Oidc {
         callback: Callback,
     ) -> Result<VerifiedLogin, LoginError> {
         let clock = self.inner.clock.clone();
-        login::check_attempt(&provider, &attempt, &callback, &mut lock(&self.inner.used_states), clock.now())?;
-        let place = Arc::clone(&self.inner.sign_ins).try_acquire_owned().map_err(|_| LoginError::Busy)?;
         let followed = self.followed(&provider);
+        let place = followed.sign_in_place().ok_or(LoginError::Busy)?;
+        login::check_attempt(&provider, &attempt, &callback, &mut lock(&self.inner.used_states), clock.now())?;
         let named = Arc::clone(&provider);
         let work = async move {
             let _place = place;
@@ -128,18 +118,19 @@ impl Oidc {
         self.on_control(work).await.unwrap_or_else(|reason| Err(login::unreachable(&named, reason)))
     }
 
-    /// Refreshes a session's tokens and principal.
+    /// Refreshes a session's tokens and principal, given who it is and what its sign-in said.
     pub async fn refresh(
         &self,
         provider: Arc<Provider>,
-        principal: Principal,
+        before: (Principal, Original),
         refresh_token: Secret<String>,
     ) -> Result<Refreshed, RefreshError> {
         let clock = self.inner.clock.clone();
         let followed = self.followed(&provider);
         let work = async move {
             let live = followed.live().await.map_err(|reason| RefreshError::Later(reason.as_ref().to_owned()))?;
-            refresh::refresh(&followed, &live, &provider, principal, refresh_token, &clock).await
+            let (principal, original) = before;
+            refresh::refresh(&followed, &live, &provider, (principal, &original), refresh_token, &clock).await
         };
         self.on_control(work).await.unwrap_or_else(|reason| Err(RefreshError::Later(reason)))
     }

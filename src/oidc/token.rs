@@ -14,7 +14,7 @@ use super::discovery::ClientAuth;
 use super::error::TokenFault;
 use super::issuer::{Followed, Live};
 use super::provider::Provider;
-use super::verify::{Expected, IdToken, verify_login};
+use super::verify::{Expected, IdToken, SignIn, verify_login};
 
 /// The longest life of an access token that is believed, in seconds: a year.
 const MAX_LIFE: u32 = 366 * 24 * 3600;
@@ -130,7 +130,7 @@ impl Tokens {
         followed: &Followed,
         live: &Live,
         provider: &Provider,
-        nonce: Option<&Secret<String>>,
+        sign_in: SignIn<'_>,
         clock: &Clock,
     ) -> Result<IdToken, TokenFault> {
         let token = self.id.as_ref().ok_or(TokenFault::Missing)?;
@@ -138,7 +138,7 @@ impl Tokens {
             let expected = Expected {
                 issuer: &provider.issuer,
                 client_id: &provider.client_id,
-                nonce,
+                sign_in,
                 access_token: &self.access,
                 algorithms: &live.metadata.algorithms,
                 now: clock.now(),

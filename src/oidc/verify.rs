@@ -26,12 +26,29 @@ const MAX_AGE: i64 = 600;
 pub(super) struct Expected<'a> {
     pub issuer: &'a Issuer,
     pub client_id: &'a str,
-    /// The attempt's; at a refresh there is none to compare.
-    pub nonce: Option<&'a Secret<String>>,
+    pub sign_in: SignIn<'a>,
     pub access_token: &'a Secret<String>,
     /// The algorithms that the issuer uses.
     pub algorithms: &'a [Algorithm],
     pub now: Timestamp,
+}
+
+/// The sign-in that a token belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SignIn<'a> {
+    /// This one, by the nonce of its attempt.
+    New(&'a Secret<String>),
+    /// An earlier one, which the token comes to refresh.
+    Earlier(&'a Original),
+}
+
+/// What the ID token of a sign-in said and those of its refreshes must not contradict (OpenID Connect Core section 12.2).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Original {
+    /// Its nonce.
+    pub nonce: Secret<String>,
+    /// When the person had signed in at the provider.
+    pub auth_time: Option<Timestamp>,
 }
 
 /// An ID token that passed.
@@ -54,16 +71,18 @@ pub(super) fn verify_login(
     let (algorithm, claims) = signed_claims(token.expose(), keys, expected.algorithms)?;
     check_parties(&claims, expected)?;
     check_times(&claims, expected.now.as_second())?;
-    check_bindings(&claims, algorithm, expected)?;
+    let auth_time = seconds(&claims, "auth_time")?
+        .map(Timestamp::from_second)
+        .transpose()
+        .map_err(|_| TokenFault::Claim("auth_time"))?;
+    check_sign_in(text(&claims, "nonce")?, auth_time, expected.sign_in)?;
+    check_access_token(text(&claims, "at_hash")?, algorithm, expected.access_token)?;
     Ok(IdToken {
         subject: subject(&claims)?,
         sid: text(&claims, "sid")?.map(str::to_owned),
         acr: text(&claims, "acr")?.map(str::to_owned),
         amr: texts(&claims, "amr")?,
-        auth_time: seconds(&claims, "auth_time")?
-            .map(Timestamp::from_second)
-            .transpose()
-            .map_err(|_| TokenFault::Claim("auth_time"))?,
+        auth_time,
         claims,
     })
 }
@@ -142,20 +161,24 @@ fn check_times(claims: &Map<String, Value>, now: i64) -> Result<(), TokenFault> 
     }
 }
 
-/// Bound to the attempt by its nonce, and to the access token beside it by `at_hash` where that is sent.
-fn check_bindings(
-    claims: &Map<String, Value>,
-    algorithm: Algorithm,
-    expected: &Expected<'_>,
-) -> Result<(), TokenFault> {
-    let nonce = text(claims, "nonce")?;
-    if let Some(ours) = expected.nonce
-        && !nonce.is_some_and(|theirs| bool::from(theirs.as_bytes().ct_eq(ours.expose().as_bytes())))
-    {
-        return Err(TokenFault::Nonce);
+/// Bound to the sign-in: a new one has its nonce; at a refresh nonce and time are those of the first token, where they are
+/// sent.
+fn check_sign_in(nonce: Option<&str>, auth_time: Option<Timestamp>, sign_in: SignIn<'_>) -> Result<(), TokenFault> {
+    let is = |ours: &Secret<String>, theirs: &str| bool::from(theirs.as_bytes().ct_eq(ours.expose().as_bytes()));
+    match sign_in {
+        SignIn::New(ours) if !nonce.is_some_and(|theirs| is(ours, theirs)) => Err(TokenFault::Nonce),
+        SignIn::Earlier(first) if nonce.is_some_and(|theirs| !is(&first.nonce, theirs)) => Err(TokenFault::Nonce),
+        SignIn::Earlier(Original { auth_time: Some(first), .. }) if auth_time.is_some_and(|time| time != *first) => {
+            Err(TokenFault::AuthTime)
+        }
+        SignIn::New(_) | SignIn::Earlier(_) => Ok(()),
     }
-    match text(claims, "at_hash")? {
-        Some(hash) if hash != access_token_hash(algorithm, expected.access_token) => Err(TokenFault::AccessTokenHash),
+}
+
+/// Bound to the access token beside it, where `at_hash` is sent.
+fn check_access_token(hash: Option<&str>, algorithm: Algorithm, token: &Secret<String>) -> Result<(), TokenFault> {
+    match hash {
+        Some(hash) if hash != access_token_hash(algorithm, token) => Err(TokenFault::AccessTokenHash),
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::identity::Principal;
-use crate::oidc::{Oidc, Provider, RefreshError};
+use crate::oidc::{Oidc, Original, Provider, RefreshError};
 use crate::route::SessionLimits;
 use crate::session::{Lifetimes, Lookup, Refresh, Renewed, Session, Ticket, TicketState, Tokens};
 
@@ -78,7 +78,7 @@ pub async fn authenticate(
     } else {
         session
     };
-    let renewal = shared.sessions.renewal(&session, &ticket);
+    let renewal = shared.sessions.renewal(&session, &ticket, limits.idle);
     Ok(Caller::Person(Person { session, renewal }))
 }
 
@@ -119,7 +119,8 @@ async fn ask(oidc: &Oidc, provider: Arc<Provider>, session: Arc<Session>) -> Ref
     let Some(token) = session.of.tokens.refresh.clone() else {
         return Refresh::Later("the session has no refresh token".to_owned());
     };
-    match oidc.refresh(provider, session.of.principal.clone(), token).await {
+    let original = Original { nonce: session.of.nonce.clone(), auth_time: session.of.auth_time };
+    match oidc.refresh(provider, (session.of.principal.clone(), original), token).await {
         Ok(refreshed) => Refresh::Renewed(Box::new(Renewed {
             principal: refreshed.principal,
             tokens: Tokens {

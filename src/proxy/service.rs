@@ -217,7 +217,7 @@ impl Service {
     ) -> Response<ProxyBody> {
         let request = trail.request.take().expect("admitted before, forwarded once");
         trail.reason = permit.verdict().reason.as_str();
-        let session_end = || self.session_end(&caller);
+        let session_end = || self.session_end(&caller, route);
         let known = caller.session().map(|session| forward::Caller { session, session_end: &session_end });
         let (generation, upstreams) = (trail.generation, &self.upstreams);
         let exchange = Exchange { generation, conn, route, caller: known, upstreams };
@@ -237,11 +237,12 @@ impl Service {
         }
     }
 
-    /// Ends with the session of the caller, and never for one who has none.
-    fn session_end(&self, caller: &Caller) -> SessionEnd {
+    /// Ends with the session of the caller, as long as the route lets it be, and never for one who has none.
+    fn session_end(&self, caller: &Caller, route: &Route) -> SessionEnd {
         let Caller::Person(person) = caller else { return Box::pin(std::future::pending()) };
         let (sessions, session) = (self.shared.sessions.clone(), Arc::clone(&person.session));
-        Box::pin(async move { sessions.ended(&session).await })
+        let longest = route.settings.session.lifetime;
+        Box::pin(async move { sessions.ended(&session, longest).await })
     }
 
     fn new_id(&self) -> RequestId {

@@ -58,6 +58,8 @@ pub struct NewSession {
     pub amr: Vec<String>,
     /// When the person signed in at the provider.
     pub auth_time: Option<Timestamp>,
+    /// The nonce of the sign-in, which no refresh may contradict.
+    pub nonce: Secret<String>,
     /// Tokens.
     pub tokens: Tokens,
 }
@@ -129,10 +131,11 @@ impl Session {
         age >= signed(limits.absolute) || rest > signed(limits.idle)
     }
 
-    /// Whether the browser should get a fresh ticket: every five minutes, or four times in a short idle time.
-    pub(super) fn renews(&self, ticket: &Ticket, now: Timestamp) -> bool {
+    /// Whether the browser should get a fresh ticket: every five minutes, or four times in a short idle time, of the
+    /// session or of the route that was asked for.
+    pub(super) fn renews(&self, ticket: &Ticket, route_idle: Duration, now: Timestamp) -> bool {
         let age = now.duration_since(ticket.last_seen());
-        age >= REISSUE.min(signed(self.of.lifetimes.idle) / 4)
+        age >= REISSUE.min(signed(self.of.lifetimes.idle.min(route_idle)) / 4)
     }
 }
 

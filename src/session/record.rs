@@ -42,6 +42,7 @@ struct Record {
     acr: Option<String>,
     amr: Vec<String>,
     auth_time: Option<Timestamp>,
+    nonce: String,
     issued: Timestamp,
     expires: Timestamp,
     refresh_claimed: Option<Timestamp>,
@@ -67,7 +68,8 @@ pub(super) fn open(ring: &KeyRing, key: RecordKey, sealed: &[u8]) -> Result<Cont
 
 impl From<&Content> for Record {
     fn from(content: &Content) -> Self {
-        let NewSession { principal, provider, host, lifetimes, sid, acr, amr, auth_time, tokens } = content.of.clone();
+        let NewSession { principal, provider, host, lifetimes, sid, acr, amr, auth_time, nonce, tokens } =
+            content.of.clone();
         Self {
             version: VERSION,
             groups: principal.groups.names().iter().map(ToString::to_string).collect(),
@@ -83,6 +85,7 @@ impl From<&Content> for Record {
             acr,
             amr,
             auth_time,
+            nonce: nonce.expose().clone(),
             issued: content.issued,
             expires: content.expires,
             refresh_claimed: content.claimed,
@@ -117,6 +120,7 @@ impl Record {
             acr: self.acr,
             amr: self.amr,
             auth_time: self.auth_time,
+            nonce: Secret::new(self.nonce),
             tokens,
         };
         Some(Content { of, issued: self.issued, expires: self.expires, claimed: self.refresh_claimed })
@@ -206,7 +210,7 @@ mod tests {
     fn nothing_of_a_session_is_readable_in_its_record() {
         let ring = KeyRing::generate();
         let sealed = seal(&ring, RecordKey([1; 32]), &content());
-        for canary in ["jane", "example.com", "24400320", "staff", "first", "sid-1"] {
+        for canary in ["jane", "example.com", "24400320", "staff", "first", "sid-1", "the nonce"] {
             assert!(!sealed.windows(canary.len()).any(|part| part == canary.as_bytes()), "{canary}");
         }
     }
@@ -214,6 +218,8 @@ mod tests {
     #[test]
     fn a_printed_session_hides_its_tokens() {
         let printed = format!("{:?}", content());
-        assert!(!printed.contains("first") && !printed.contains("the id token"), "{printed}");
+        for secret in ["first", "the id token", "the nonce"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
     }
 }

@@ -66,7 +66,7 @@ impl Sessions {
 }
 
 impl Inner {
-    async fn refresh<F, A>(&self, seen: Arc<Session>, refresh: F) -> Option<Arc<Session>>
+    async fn refresh<F, A>(self: &Arc<Self>, seen: Arc<Session>, refresh: F) -> Option<Arc<Session>>
     where
         F: FnOnce(Arc<Session>) -> A,
         A: Future<Output = Refresh>,
@@ -139,10 +139,9 @@ impl Inner {
         self.cache.put(Session::open(session.key, version, content))
     }
 
-    async fn provider_ended(&self, session: &Session, reason: &str) -> Option<Arc<Session>> {
+    async fn provider_ended(self: &Arc<Self>, session: &Session, reason: &str) -> Option<Arc<Session>> {
         tracing::info!(key = %session.key, reason, "the provider ended a session");
-        self.cache.end(session.key, self.clock.now());
-        if let Err(error) = self.store.remove(session.key).await {
+        if let Err(error) = self.end(session.key).await {
             tracing::warn!(key = %session.key, %error, "an ended session is still in the store");
         }
         None

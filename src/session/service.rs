@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use dashmap::DashSet;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
@@ -62,6 +62,8 @@ pub(super) struct Inner {
     pub(super) control: Handle,
     pub(super) refreshes: Flights<Option<Arc<Session>>>,
     loads: Flights<Result<Option<Arc<Session>>, StoreError>>,
+    /// What has ended and is still in the store.
+    removing: DashSet<RecordKey>,
     staleness: Duration,
     _tasks: DropGuard,
 }
@@ -85,6 +87,7 @@ impl Sessions {
             control,
             refreshes: Flights::new(),
             loads: Flights::new(),
+            removing: DashSet::new(),
             staleness,
             _tasks: stop.clone().drop_guard(),
         });
@@ -138,13 +141,10 @@ impl Sessions {
     /// Ends a session here at once and in the store. An error says that the store still has it; it is removed there as
     /// soon as that can be done.
     pub async fn end(&self, ticket: &Ticket) -> Result<(), StoreError> {
-        let (answer, first) = oneshot::channel();
         let inner = Arc::clone(&self.0);
         let key = self.0.key(ticket);
-        let expires = self.0.cache.peek(key).map(|session| session.expires);
-        self.0.cache.end(key, self.0.clock.now());
-        self.0.control.spawn(async move { inner.remove(key, expires, answer).await });
-        first.await.unwrap_or_else(|_| Err(no_runtime()))
+        let ended = self.0.control.spawn(async move { inner.end(key).await });
+        ended.await.unwrap_or_else(|_| Err(no_runtime()))
     }
 
     /// The `Set-Cookie` value that gives a browser its ticket.
@@ -153,15 +153,18 @@ impl Sessions {
         session_cookie(&self.0.ring, &session.of.host, ticket, Duration::try_from(left).unwrap_or_default())
     }
 
-    /// The `Set-Cookie` value that keeps a session from idling out, where the ticket is old enough to need it.
-    pub fn renewal(&self, session: &Session, ticket: &Ticket) -> Option<String> {
+    /// The `Set-Cookie` value that keeps a session from idling out, also at a route that lets sessions idle no longer than
+    /// `route_idle`, where the ticket is old enough to need it.
+    pub fn renewal(&self, session: &Session, ticket: &Ticket, route_idle: Duration) -> Option<String> {
         let now = self.0.clock.now();
-        session.renews(ticket, now).then(|| self.cookie(session, &Ticket::new(*ticket.handle(), now)))
+        session.renews(ticket, route_idle, now).then(|| self.cookie(session, &Ticket::new(*ticket.handle(), now)))
     }
 
-    /// Waits until the session has ended: signed out, revoked or expired. What lives by it, a tunnel, ends then.
-    pub async fn ended(&self, session: &Session) {
-        let left = Duration::try_from(session.expires.duration_since(self.0.clock.now())).unwrap_or_default();
+    /// Waits until the session has ended: signed out, revoked, expired, or older than the `longest` that a route lets
+    /// sessions be. What lives by it, a tunnel, ends then.
+    pub async fn ended(&self, session: &Session, longest: Duration) {
+        let end = session.issued.checked_add(signed(longest)).unwrap_or(Timestamp::MAX).min(session.expires);
+        let left = Duration::try_from(end.duration_since(self.0.clock.now())).unwrap_or_default();
         let _ = tokio::time::timeout(left, session.life.ended.cancelled()).await;
     }
 }
@@ -234,23 +237,32 @@ impl Inner {
         }
     }
 
-    /// Removes a record, telling the first answer; tries again until the session's own end, keeping it ended here.
-    async fn remove(
-        &self,
-        key: RecordKey,
-        expires: Option<Timestamp>,
-        answer: oneshot::Sender<Result<(), StoreError>>,
-    ) {
-        let mut removed = self.store.remove(key).await;
-        // Whoever asked may have gone.
-        let _ = answer.send(removed.clone());
+    /// Ends a session here at once and in the store, and gives the store's first answer. Where that is an error, it is
+    /// tried again until it is done, or the session's own end has come where that is known.
+    pub(super) async fn end(self: &Arc<Self>, key: RecordKey) -> Result<(), StoreError> {
+        let expires = self.cache.peek(key).map_or(Timestamp::MAX, |session| session.expires);
+        self.cache.end(key, self.clock.now());
+        let removed = self.store.remove(key).await;
+        // One task for a session, however often it is signed out.
+        if removed.is_err() && self.removing.insert(key) {
+            let inner = Arc::clone(self);
+            self.control.spawn(async move { inner.remove_again(key, expires).await });
+        }
+        removed
+    }
+
+    /// Tries again to remove a record, and keeps its session ended here meanwhile.
+    async fn remove_again(&self, key: RecordKey, expires: Timestamp) {
         let (mut pause, longest) = REMOVE_AGAIN;
-        while removed.is_err() && expires > Some(self.clock.now()) {
+        while expires > self.clock.now() {
             tokio::time::sleep(pause).await;
             pause = longest.min(pause * 2);
             self.cache.end(key, self.clock.now());
-            removed = self.store.remove(key).await;
+            if self.store.remove(key).await.is_ok() {
+                break;
+            }
         }
+        self.removing.remove(&key);
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn sign_in() -> NewSession {
         acr: Some("mfa".to_owned()),
         amr: vec!["pwd".to_owned(), "otp".to_owned()],
         auth_time: Some(start() - seconds(5)),
+        nonce: Secret::new("the nonce".to_owned()),
         tokens: tokens("first", start() + seconds(600)),
     }
 }

@@ -152,6 +152,7 @@ fn jane() -> NewSession {
         acr: None,
         amr: Vec::new(),
         auth_time: None,
+        nonce: Secret::new(String::new()),
         tokens: Tokens::default(),
     }
 }

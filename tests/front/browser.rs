@@ -1,7 +1,7 @@
 //! A small browser: TLS that trusts the house's certificate, a cookie jar, redirects followed by hand.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,11 @@ pub struct Browser {
     /// By host and name.
     pub jar: BTreeMap<(String, String), String>,
 }
+
+/// A WebSocket that the upstream has agreed to.
+pub struct Socket(Stream);
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// One answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,6 +111,20 @@ impl Browser {
         self.over_tls(host, host, &request)
     }
 
+    /// The same where the upstream agrees.
+    pub fn socket(&self, host: &str, target: &str, fields: Fields<'_>) -> Socket {
+        let mut stream = self.stream(host);
+        stream.write_all(self.request("GET", host, target, fields, "upgrade").as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        Socket(stream)
+    }
+
     /// A request over plain HTTP, without cookies: ours are `Secure`.
     pub fn ask_plainly(&self, method: &str, host: &str, target: &str) -> Answer {
         let nobody = Self { jar: BTreeMap::new(), ..self.clone() };
@@ -125,7 +144,9 @@ impl Browser {
     pub fn until_callback(&mut self, house: &House, host: &str, target: &str) -> String {
         let authorization_url = self.until_provider(host, target);
         let query = house.provider.approve(&authorization_url);
-        format!("/.portcullis/callback/corp?{query}")
+        let url = url::Url::parse(&authorization_url).unwrap();
+        let (_, redirect_uri) = url.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap();
+        format!("{}?{query}", redirect_uri.strip_prefix(&house.origin(host)).unwrap())
     }
 
     /// Follows a link up to the provider: gives the authorization URL.
@@ -154,11 +175,15 @@ impl Browser {
     }
 
     fn over_tls(&mut self, sni: &str, host: &str, request: &str) -> Answer {
-        let name = ServerName::try_from(sni.to_owned()).unwrap();
-        let connection = ClientConnection::new(Arc::clone(&self.tls), name).unwrap();
-        let answer = exchange(StreamOwned::new(connection, connect(self.https)), request);
+        let answer = exchange(self.stream(sni), request);
         self.keep(host, &answer);
         answer
+    }
+
+    fn stream(&self, sni: &str) -> Stream {
+        let name = ServerName::try_from(sni.to_owned()).unwrap();
+        let connection = ClientConnection::new(Arc::clone(&self.tls), name).unwrap();
+        StreamOwned::new(connection, connect(self.https))
     }
 
     fn request(&self, method: &str, host: &str, target: &str, fields: Fields<'_>, connection: &str) -> String {
@@ -184,6 +209,24 @@ impl Browser {
             } else {
                 self.jar.insert(key, value.to_owned());
             }
+        }
+    }
+}
+
+impl Socket {
+    /// Whether a text comes back.
+    pub fn echoes(&mut self, text: &str) -> bool {
+        let mut back = vec![0; text.len()];
+        self.0.write_all(text.as_bytes()).is_ok() && self.0.read_exact(&mut back).is_ok() && back == text.as_bytes()
+    }
+
+    /// Waits for its end, where nothing more comes.
+    pub fn ends(mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => rest.is_empty(),
+            // Without close_notify, but at its end.
+            Err(error) => rest.is_empty() && error.kind() == ErrorKind::UnexpectedEof,
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Session cookies that are none: nobody is let in by one, and nothing reaches the upstream.
 
+use portcullis::host::Host;
+use portcullis::seal::KeyRing;
+use portcullis::session::Ticket;
+
 use crate::browser::{Browser, SESSION};
 use crate::house::House;
 
@@ -66,6 +70,38 @@ fn a_cookie_of_another_installation_is_worth_nothing() {
     let mut browser = house.browser();
     browser.plant("app.test", SESSION, &stranger);
     refused(&house, &mut browser, "forged_session_cookie");
+}
+
+#[test]
+fn a_cookie_of_another_epoch_is_worth_nothing() {
+    let house = House::new();
+    let (host, good) = (Host::parse("app.test").unwrap(), house.signed_in().session("app.test").unwrap());
+    let ticket = Ticket::parse(&house.ring, &host, good.as_bytes()).unwrap();
+    let mut form: serde_json::Value = serde_json::from_slice(house.ring.serialize().expose()).unwrap();
+    form["mac"][0]["id"] = 2.into();
+    let foreign = KeyRing::parse(form.to_string().as_bytes()).unwrap();
+    let mut browser = house.browser();
+    browser.plant("app.test", SESSION, &ticket.encode(&foreign, &host));
+    refused(&house, &mut browser, "forged_session_cookie");
+}
+
+#[test]
+fn a_stored_session_that_was_edited_or_swapped_is_worth_nothing() {
+    let house = House::doubtful();
+    let [mut edited, mut mine, mut theirs, mut neighbour] = [(); 4].map(|()| house.signed_in());
+    let [first, second, third, _] = house.store.keys()[..] else { panic!("a record each") };
+    house.block_on(async {
+        let [mut blob, my_blob, their_blob] =
+            [house.store.sealed(first).await, house.store.sealed(second).await, house.store.sealed(third).await];
+        *blob.last_mut().unwrap() ^= 1;
+        house.store.overwrite(first, blob).await;
+        house.store.overwrite(second, their_blob).await;
+        house.store.overwrite(third, my_blob).await;
+    });
+    for browser in [&mut edited, &mut mine, &mut theirs] {
+        refused(&house, browser, "session_ended");
+    }
+    assert_eq!(neighbour.get("app.test", "/", &[]).status, 200, "others go on");
 }
 
 #[test]

@@ -175,6 +175,16 @@ fn a_session_of_one_provider_does_not_satisfy_another_of_the_same_issuer() {
 }
 
 #[test]
+fn who_is_busy_does_not_idle_out_at_a_route_with_a_short_idle_time() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    for _ in 0..5 {
+        house.wait(110);
+        assert_eq!(browser.get("app.test", "/strict", &[]).status, 200);
+    }
+}
+
+#[test]
 fn a_session_is_held_against_the_limits_of_each_route() {
     let idle = House::new();
     let mut browser = idle.signed_in();

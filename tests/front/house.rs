@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -29,7 +29,7 @@ use tokio::runtime::Runtime;
 use crate::browser::Browser;
 use crate::plane::{Trail, certificate, open_with, snapshot_of};
 use crate::provider::TestProvider;
-use crate::upstream::Upstream;
+use crate::upstream::{Reply, Upstream};
 
 /// When every test begins.
 const START: &str = "2026-03-01T12:00:00Z";
@@ -45,6 +45,7 @@ pub struct House {
     pub audit: Audit,
     pub metrics: Metrics,
     pub store: Switch,
+    pub ring: KeyRing,
     pub certificate: Arc<Certificate>,
     _publisher: Publisher,
     running: Option<Running>,
@@ -57,28 +58,41 @@ pub struct Switch {
     store: Arc<MemoryStore>,
     off: Arc<AtomicBool>,
     doubted: bool,
+    /// Of every session that began, the oldest first.
+    keys: Arc<Mutex<Vec<RecordKey>>>,
 }
 
 impl House {
     /// A house whose store is always believed.
     pub fn new() -> Self {
-        Self::build(Switch::default(), |_| {})
+        Self::build(Switch::default(), Upstream::ok(), |_| {})
     }
 
     /// A house that asks its store at every request.
     pub fn doubtful() -> Self {
-        Self::build(Switch { doubted: true, ..Switch::default() }, |_| {})
+        Self::build(Switch { doubted: true, ..Switch::default() }, Upstream::ok(), |_| {})
+    }
+
+    /// A house whose upstream agrees to every WebSocket, and sends back what comes over it.
+    pub fn echoing() -> Self {
+        const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+            sec-websocket-accept: x\r\n\r\n";
+        const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let upstream = Upstream::scripted(|seen| match seen.values("upgrade")[..] {
+            [] => Reply::Send(OK.into()),
+            _ => Reply::SendThenEcho(SWITCH.into()),
+        });
+        Self::build(Switch::default(), upstream, |_| {})
     }
 
     /// A house with other settings of its provider.
     pub fn with_provider(turn: impl FnOnce(&mut Provider)) -> Self {
-        Self::build(Switch::default(), turn)
+        Self::build(Switch::default(), Upstream::ok(), turn)
     }
 
-    fn build(store: Switch, turn: impl FnOnce(&mut Provider)) -> Self {
+    fn build(store: Switch, upstream: Upstream, turn: impl FnOnce(&mut Provider)) -> Self {
         let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let clock = Clock::manual(START.parse::<Timestamp>().unwrap());
-        let upstream = Upstream::ok();
         let provider = control.block_on(TestProvider::start(clock.clone()));
         let mut settings = provider.settings();
         turn(&mut settings);
@@ -97,11 +111,11 @@ impl House {
         let (http, https) = (bound.http().unwrap(), bound.https().unwrap());
         let trail = Trail::default();
         let audit = Audit::with_sink(Box::new(trail.clone()), RequestId(1), clock.clone()).unwrap();
-        let (metrics, handle) = (Metrics::new(), control.handle().clone());
+        let (metrics, handle, ring) = (Metrics::new(), control.handle().clone(), KeyRing::generate());
         let sessions = {
             let _entered = control.enter();
             let store: Arc<dyn Store> = Arc::new(store.clone());
-            Sessions::new(KeyRing::generate(), store, clock.clone(), handle.clone(), Duration::from_secs(600))
+            Sessions::new(ring.clone(), store, clock.clone(), handle.clone(), Duration::from_secs(600))
         };
         let shared = Shared {
             reader: control.block_on(pending.first()).unwrap(),
@@ -125,6 +139,7 @@ impl House {
             audit,
             metrics,
             store,
+            ring,
             certificate,
             _publisher,
             running,
@@ -210,6 +225,22 @@ impl Switch {
         self.off.store(off, SeqCst);
     }
 
+    /// The keys of all records, the oldest first.
+    pub fn keys(&self) -> Vec<RecordKey> {
+        self.keys.lock().unwrap().clone()
+    }
+
+    /// The sealed blob of a record.
+    pub async fn sealed(&self, key: RecordKey) -> Vec<u8> {
+        self.store.read(key).await.unwrap().unwrap().sealed
+    }
+
+    /// Puts another blob into a record, as whoever may write Secrets could.
+    pub async fn overwrite(&self, key: RecordKey, sealed: Vec<u8>) {
+        let record = self.store.read(key).await.unwrap().unwrap();
+        self.store.replace(key, record.version, sealed, record.expires).await.unwrap();
+    }
+
     fn unless_off<'a, T: Send + 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
         match self.off.load(SeqCst) {
             false => answer,
@@ -226,6 +257,7 @@ impl Store for Switch {
     }
 
     fn create(&self, key: RecordKey, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version> {
+        self.keys.lock().unwrap().push(key);
         self.unless_off(self.store.create(key, sealed, expires))
     }
 
@@ -248,7 +280,8 @@ impl Store for Switch {
 }
 
 /// `app.test` for everyone who is signed in, `/finance` of it for a group, `/closed` for nobody, `/second` for who signed
-/// in at the second provider of the issuer, `/strict` for sessions of at most ten minutes; `other.test` for another host; `open.test` for everyone; `lost.test` without a provider.
+/// in at the second provider of the issuer, `/strict` for sessions of at most ten
+/// minutes; `other.test` for another host; `open.test` for everyone; `lost.test` without a provider.
 fn routes(upstream: SocketAddr, provider: &Arc<Provider>, second: &Arc<Provider>) -> Vec<Route> {
     let at = |provider, policy| Access::Guarded { policy: Arc::new(policy), provider: Some(Arc::clone(provider)) };
     let guarded = |policy: Policy| at(provider, policy);

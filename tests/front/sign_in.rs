@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::browser::{Answer, Browser, Fields, NAVIGATION, SESSION};
 use crate::house::House;
-use crate::provider::Canned;
+use crate::provider::{Behaviour, Canned, Signing};
 
 /// The event that a page's answer names.
 fn event_of(house: &House, answer: &Answer) -> serde_json::Value {
@@ -272,10 +272,43 @@ fn a_person_who_declines_is_told_how_to_begin_again() {
 #[test]
 fn an_id_token_that_lies_begins_no_session() {
     let house = House::new();
-    house.provider.behave(|behaviour| behaviour.claims = Arc::new(|claims| claims["nonce"] = json!("another")));
-    let mut browser = house.browser();
-    let callback = browser.until_callback(&house, "app.test", "/");
-    fails(&house, &mut browser, &callback, 403, "id_token_nonce");
+    let fails_as = |reason| {
+        let mut browser = house.browser();
+        let callback = browser.until_callback(&house, "app.test", "/");
+        fails(&house, &mut browser, &callback, 403, reason);
+    };
+    let now = house.clock.now().as_second();
+    for (name, value, reason) in [
+        ("iss", json!("https://evil.test"), "id_token_issuer"),
+        ("aud", json!("another"), "id_token_audience"),
+        ("azp", json!("another"), "id_token_authorized_party"),
+        ("nonce", json!("another"), "id_token_nonce"),
+        ("exp", json!(now - 61), "id_token_expired"),
+        ("iat", json!(now + 61), "id_token_early"),
+    ] {
+        house.provider.behave(|behaviour| {
+            behaviour.claims = Arc::new(move |claims| claims[name] = value.clone());
+        });
+        fails_as(reason);
+    }
+    let public = house.provider.key().public;
+    for (signing, reason) in [(Signing::Nobody, "id_token_malformed"), (Signing::Secret(public), "id_token_algorithm")]
+    {
+        house.provider.behave(|behaviour| *behaviour = Behaviour { signing, ..Behaviour::default() });
+        fails_as(reason);
+    }
+}
+
+#[test]
+fn two_providers_on_one_host_take_turns_and_each_is_asked_once() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    let mut replaced = browser.clone();
+    for target in ["/second", "/", "/second"] {
+        assert_eq!(browser.sign_in(&house, "app.test", target).status, 200, "{target}");
+        assert_eq!(browser.navigate("app.test", target).status, 200, "{target}");
+    }
+    assert_eq!(replaced.get("app.test", "/", &[]).status, 401, "a sign-in ends the session that it replaces");
 }
 
 #[test]

@@ -10,6 +10,35 @@ const UPGRADE: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn an_open_socket_ends_when_its_person_signs_out_and_no_other_does() {
+    let house = House::echoing();
+    let (mut browser, neighbour) = (house.signed_in(), house.signed_in());
+    let mut sockets = [&browser, &neighbour].map(|browser| browser.socket("app.test", "/ws", UPGRADE));
+    assert!(sockets.iter_mut().all(|socket| socket.echoes("hello")));
+    let signed_out = browser.ask("POST", "app.test", "/.portcullis/logout", &[("sec-fetch-site", "same-origin")]);
+    assert_eq!(signed_out.status, 303);
+    let [own, mut other] = sockets;
+    assert!(own.ends());
+    assert!(other.echoes("still here"));
+}
+
+#[test]
+fn an_open_socket_ends_with_the_lifetime_of_its_route() {
+    let house = House::echoing();
+    let mut browser = house.signed_in();
+    for _ in 0..5 {
+        house.wait(100);
+        assert_eq!(browser.get("app.test", "/strict", &[]).status, 200);
+    }
+    // A second is left of the ten minutes that the route grants, and hours of the session.
+    house.wait(99);
+    let [mut strict, mut other] = ["/strict", "/ws"].map(|target| browser.socket("app.test", target, UPGRADE));
+    assert!(strict.echoes("hello") && other.echoes("hello"));
+    assert!(strict.ends());
+    assert!(other.echoes("still here"));
+}
+
+#[test]
 fn without_a_session_nothing_is_opened() {
     let house = House::new();
     let answer = house.nothing_upstream(|| house.browser().upgrade("app.test", "/ws", UPGRADE));

@@ -35,7 +35,7 @@ async fn a_good_sign_in_gives_the_person() {
     assert_eq!(login.principal, expected);
     assert_eq!((login.sid.as_deref(), login.acr.as_deref()), (Some("session-9"), Some("mfa")));
     assert_eq!(login.amr, ["pwd", "otp"]);
-    assert!(login.auth_time.is_some() && login.access_expires.is_some());
+    assert!(login.original.auth_time.is_some() && login.access_expires.is_some());
     assert!(login.refresh_token.is_some() && login.id_token.is_some());
 }
 
@@ -502,14 +502,32 @@ async fn an_access_token_that_breaks_the_line_is_not_sent() {
 }
 
 #[tokio::test]
-async fn so_many_sign_ins_wait_for_providers_and_no_more() {
+async fn so_many_sign_ins_wait_for_a_provider_and_no_more() {
     let house = House::new().await;
     house.provider.behave(|b| b.token_delay = std::time::Duration::from_millis(500));
-    let verdicts = join_all((0..260).map(|_| house.sign_in())).await;
-    let busy = verdicts.iter().filter(|verdict| matches!(verdict, Err(LoginError::Busy))).count();
+    let mut attempts = Vec::new();
+    for _ in 0..260 {
+        let start = house.begin().await;
+        attempts.push((house.provider.approve(&start.authorization_url), start.attempt));
+    }
+    let verdicts = join_all(attempts.iter().map(|(query, attempt)| house.finish(attempt.clone(), query))).await;
+    let busy = |verdict: &Result<_, _>| matches!(verdict, Err(LoginError::Busy));
     let fine = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
-    assert_eq!((fine, busy), (256, 4));
-    assert_eq!(house.sign_in().await.err(), None);
+    assert_eq!((fine, verdicts.iter().filter(|verdict| busy(verdict)).count()), (256, 4));
+    let (at, _) = verdicts.iter().enumerate().find(|(_, verdict)| busy(verdict)).unwrap();
+    let (query, attempt) = attempts.swap_remove(at);
+    assert_eq!(house.finish(attempt, &query).await.err(), None, "an attempt that found no place is still good");
+}
+
+#[tokio::test]
+async fn a_provider_with_too_many_sign_ins_keeps_nobody_from_another() {
+    let slow = House::new().await;
+    let other = TestProvider::start(Clock::system()).await;
+    let other = House { settings: Arc::new(other.settings()), provider: other, oidc: slow.oidc.clone() };
+    slow.provider.behave(|b| b.token_delay = std::time::Duration::from_millis(500));
+    let (waiting, elsewhere) = tokio::join!(join_all((0..260).map(|_| slow.sign_in())), other.sign_in());
+    assert_eq!(waiting.iter().filter(|verdict| matches!(verdict, Err(LoginError::Busy))).count(), 4);
+    assert_eq!(elsewhere.err(), None);
 }
 
 #[tokio::test]

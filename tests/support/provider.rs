@@ -113,6 +113,8 @@ struct Login {
     nonce: Option<String>,
     redirect_uri: String,
     challenge: String,
+    /// In seconds since 1970.
+    signed_in: i64,
 }
 
 /// A key pair with its public half as JWK.
@@ -362,6 +364,7 @@ impl Shared {
             nonce: Some(query["nonce"].clone()),
             redirect_uri: query["redirect_uri"].clone(),
             challenge: query["code_challenge"].clone(),
+            signed_in: self.clock.now().as_second(),
         };
         self.state.lock().unwrap().codes.insert(code.clone(), login);
         let mut parameters = json!({ "code": code, "state": query["state"], "iss": self.issuer });
@@ -419,7 +422,7 @@ impl Shared {
         claims["aud"] = json!(CLIENT_ID);
         claims["iat"] = json!(now);
         claims["exp"] = json!(now + 300);
-        claims["auth_time"] = json!(now);
+        claims["auth_time"] = json!(login.signed_in);
         if let Some(nonce) = &login.nonce {
             claims["nonce"] = json!(nonce);
         }

@@ -36,6 +36,8 @@ pub struct Grant {
     pub persona: Persona,
     /// The nonce of the request.
     pub nonce: String,
+    /// When they did, which refreshes tell too.
+    pub signed_in: Timestamp,
 }
 
 /// Everything granted.
@@ -84,7 +86,7 @@ impl Grants {
             .extend_pairs([("code", code.as_str()), ("state", &authorization.state), ("iss", issuer)])
             .finish();
         let location = format!("{}?{query}", authorization.redirect_uri);
-        let grant = Grant { persona, nonce: authorization.nonce.clone() };
+        let grant = Grant { persona, nonce: authorization.nonce.clone(), signed_in: now };
         self.lock().codes.put(code, (authorization, grant, now + CODE));
         location
     }
@@ -215,7 +217,7 @@ mod tests {
         let mine = code(&grants.code(authorization(), PERSONAS[1], "http://op", now));
         let (_, first) = grants.redeem(&mine, CALLBACK, VERIFIER, now).unwrap();
         let (grant, second) = grants.rotate(&first).unwrap();
-        assert_eq!(grant.persona, PERSONAS[1]);
+        assert_eq!((grant.persona, grant.signed_in), (PERSONAS[1], now));
         assert!(grants.rotate(&first).is_none() && grants.rotate(&second).is_some());
     }
 

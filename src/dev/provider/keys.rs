@@ -46,7 +46,7 @@ impl SigningKey {
         claims["iss"] = json!(issuer);
         claims["aud"] = json!(CLIENT_ID);
         claims["iat"] = json!(now);
-        claims["auth_time"] = json!(now);
+        claims["auth_time"] = json!(grant.signed_in.as_second());
         claims["exp"] = json!(now + LIFETIME);
         if !grant.nonce.is_empty() {
             claims["nonce"] = json!(grant.nonce);

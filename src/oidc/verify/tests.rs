@@ -49,10 +49,14 @@ impl Signer {
     }
 
     fn verify(&self, token: String) -> Result<IdToken, TokenFault> {
+        self.verify_of(token, SignIn::New(&self.nonce))
+    }
+
+    fn verify_of(&self, token: String, sign_in: SignIn<'_>) -> Result<IdToken, TokenFault> {
         let expected = Expected {
             issuer: &self.issuer,
             client_id: "us",
-            nonce: Some(&self.nonce),
+            sign_in,
             access_token: &self.access_token,
             algorithms: &[Algorithm::ES256, Algorithm::RS256],
             now: Timestamp::from_second(NOW).unwrap(),
@@ -63,6 +67,32 @@ impl Signer {
     fn verdict(&self, claims: &Map<String, Value>) -> Result<IdToken, TokenFault> {
         self.verify(self.sign(&Value::from(claims.clone()).to_string()))
     }
+
+    /// The verdict on the token of a refresh.
+    fn refresh_verdict(&self, claims: &Map<String, Value>, original: &Original) -> Result<(), TokenFault> {
+        let token = self.sign(&Value::from(claims.clone()).to_string());
+        self.verify_of(token, SignIn::Earlier(original)).map(|_| ())
+    }
+}
+
+#[test]
+fn a_refresh_contradicts_nothing_that_the_sign_in_said() {
+    let signer = Signer::new();
+    let at = |second| Some(Timestamp::from_second(second).unwrap());
+    let original = |auth_time| Original { nonce: signer.nonce.clone(), auth_time };
+    let verdict = |name: &str, value: Value, auth_time| {
+        let mut claims = signer.claims();
+        claims.insert(name.to_owned(), value);
+        claims.retain(|_, value| !value.is_null());
+        signer.refresh_verdict(&claims, &original(auth_time))
+    };
+    assert_eq!(verdict("nonce", json!("n-1"), None), Ok(()));
+    assert_eq!(verdict("nonce", Value::Null, None), Ok(()), "it may be left out");
+    assert_eq!(verdict("nonce", json!("n-2"), None), Err(TokenFault::Nonce));
+    assert_eq!(verdict("auth_time", json!(NOW - 5), at(NOW - 5)), Ok(()));
+    assert_eq!(verdict("auth_time", Value::Null, at(NOW - 5)), Ok(()), "it may be left out");
+    assert_eq!(verdict("auth_time", json!(NOW - 5), None), Ok(()), "there is nothing to contradict");
+    assert_eq!(verdict("auth_time", json!(NOW), at(NOW - 5)), Err(TokenFault::AuthTime));
 }
 
 #[test]

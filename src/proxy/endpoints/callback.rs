@@ -80,7 +80,8 @@ fn new_session(asked: Asked<'_>, provider: &Provider, route: &Route, login: Veri
         sid: login.sid,
         acr: login.acr,
         amr: login.amr,
-        auth_time: login.auth_time,
+        auth_time: login.original.auth_time,
+        nonce: login.original.nonce,
         tokens: Tokens { refresh: login.refresh_token, access_expires: login.access_expires, id_token: login.id_token },
     }
 }

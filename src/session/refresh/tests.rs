@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::identity::Groups;
 use crate::seal::KeyRing;
-use crate::session::tests::{Faulty, principal, replica, seconds, sign_in, start, tokens};
+use crate::session::tests::{Faulty, HOUR, principal, replica, seconds, sign_in, start, tokens};
 use crate::session::{Begun, Lookup, Store};
 
 /// A replica a minute before the access token of its one session ends.
@@ -123,7 +123,7 @@ async fn a_session_that_the_provider_ended_is_over_everywhere() {
     assert_eq!(calls, 1);
     assert!(matches!(sessions.lookup(&begun.ticket), Lookup::Gone));
     assert_eq!(store.inner.read(begun.session.key).await.unwrap(), None);
-    tokio::time::timeout(Duration::from_secs(5), sessions.ended(&begun.session)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), sessions.ended(&begun.session, 8 * HOUR)).await.unwrap();
     let again = sessions.refreshed(&begun.session, |_| async { panic!("it is over") }).await;
     assert!(again.is_none());
 }

@@ -33,7 +33,9 @@ async fn overwrite(store: &Faulty, session: &Session, sealed: Vec<u8>) -> Stored
 }
 
 async fn ends_now(sessions: &Sessions, session: &Session) {
-    tokio::time::timeout(Duration::from_secs(5), sessions.ended(session)).await.expect("the session has ended");
+    tokio::time::timeout(Duration::from_secs(5), sessions.ended(session, 8 * HOUR))
+        .await
+        .expect("the session has ended");
 }
 
 #[tokio::test]
@@ -106,7 +108,7 @@ async fn a_used_session_lives_to_its_absolute_end_and_no_longer() {
     let Begun { session, mut ticket } = sessions.begin(sign_in()).await.unwrap();
     for _ in 0..8 * 4 - 1 {
         clock.advance(seconds(900));
-        let renewed = sessions.renewal(&session, &ticket).expect("a quarter of an hour is old enough");
+        let renewed = sessions.renewal(&session, &ticket, HOUR).expect("a quarter of an hour is old enough");
         let value = renewed.split_once('=').unwrap().1.split(';').next().unwrap();
         ticket = Ticket::parse(&ring, &host("app.example.com"), value.as_bytes()).unwrap();
         assert!(is_live(&sessions.lookup(&ticket)));
@@ -123,11 +125,12 @@ async fn a_ticket_is_renewed_every_five_minutes_or_four_times_in_a_short_idle_ti
     let idle = Duration::from_secs(240);
     let short =
         sessions.begin(NewSession { lifetimes: Lifetimes { absolute: 8 * HOUR, idle }, ..sign_in() }).await.unwrap();
-    let renews = |begun: &Begun| sessions.renewal(&begun.session, &begun.ticket).is_some();
+    let renews = |begun: &Begun| sessions.renewal(&begun.session, &begun.ticket, HOUR).is_some();
+    let renews_at_strict_route = || sessions.renewal(&long.session, &long.ticket, idle).is_some();
     clock.advance(seconds(59));
-    assert_eq!((renews(&long), renews(&short)), (false, false));
+    assert_eq!((renews(&long), renews(&short), renews_at_strict_route()), (false, false, false));
     clock.advance(seconds(1));
-    assert_eq!((renews(&long), renews(&short)), (false, true));
+    assert_eq!((renews(&long), renews(&short), renews_at_strict_route()), (false, true, true));
     clock.advance(seconds(240));
     assert_eq!((renews(&long), renews(&short)), (true, true));
 }
@@ -320,13 +323,35 @@ async fn a_sign_out_that_the_store_did_not_take_is_told_holds_here_and_is_made_u
     assert!(store.inner.read(session.key).await.unwrap().is_some());
 
     store.down.store(false, Ordering::Relaxed);
+    is_removed(&store, &session).await;
+    assert!(is_gone(&sessions.lookup(&ticket)));
+}
+
+/// Waits until a record is gone from the store.
+async fn is_removed(store: &Faulty, session: &Session) {
     let removed = async {
         while store.inner.read(session.key).await.unwrap().is_some() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), removed).await.expect("it is removed once the store is back");
-    assert!(is_gone(&sessions.lookup(&ticket)));
+}
+
+#[tokio::test]
+async fn a_sign_out_of_a_session_that_is_not_known_here_is_made_up_for_too() {
+    let (ring, store) = (KeyRing::generate(), Arc::<Faulty>::default());
+    let (there, _) = replica(&ring, &store);
+    let (here, _) = replica(&ring, &store);
+    let Begun { session, ticket } = there.begin(sign_in()).await.unwrap();
+    store.down.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(is_unreachable(&here.end(&ticket).await));
+        assert_eq!(here.0.removing.len(), 1, "one task, however often it is asked for");
+    }
+    assert!(store.inner.read(session.key).await.unwrap().is_some());
+    store.down.store(false, Ordering::Relaxed);
+    is_removed(&store, &session).await;
+    assert!(is_gone(&here.lookup(&ticket)));
 }
 
 #[tokio::test]
@@ -344,8 +369,18 @@ async fn a_live_session_does_not_end_by_itself() {
     let (sessions, clock) = replica(&KeyRing::generate(), &Arc::default());
     let Begun { session, .. } = sessions.begin(sign_in()).await.unwrap();
     sessions.0.cache.tidy(clock.now());
-    let ended = tokio::time::timeout(Duration::from_millis(50), sessions.ended(&session)).await;
+    let ended = tokio::time::timeout(Duration::from_millis(50), sessions.ended(&session, 8 * HOUR)).await;
     assert!(ended.is_err());
+}
+
+#[tokio::test]
+async fn what_lives_by_a_session_ends_with_the_lifetime_of_a_stricter_route() {
+    let (sessions, clock) = replica(&KeyRing::generate(), &Arc::default());
+    let Begun { session, .. } = sessions.begin(sign_in()).await.unwrap();
+    clock.advance(seconds(3600));
+    let at_route = |lifetime| tokio::time::timeout(Duration::from_millis(50), sessions.ended(&session, lifetime));
+    assert!(at_route(HOUR).await.is_ok());
+    assert!(at_route(2 * HOUR).await.is_err());
 }
 
 #[tokio::test]
