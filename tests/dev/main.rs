@@ -2,9 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod drain;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/plane.rs"]
+mod plane;
 mod process;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/upstream.rs"]
+mod upstream;
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use process::{Browser, Dev};
 
@@ -58,37 +67,82 @@ fn a_person_signs_in_lands_where_they_wanted_and_signs_out() {
 }
 
 #[test]
-fn the_wrong_group_is_denied_and_told_who_they_are() {
+fn the_wrong_group_is_told_who_they_are_which_decision_it_was_and_what_to_do() {
     let dev = Dev::start(None);
     let mut browser = Browser::new(&dev);
     let form = browser.get("https://finance.localhost/.portcullis/login?return=/");
     let denied = browser.post(&form.url, "persona=sam");
     assert_eq!(denied.status, 403);
-    assert!(denied.body.contains("sam"), "{}", denied.body);
-    let mut other = Browser::new(&dev);
-    let form = other.get("https://finance.localhost/.portcullis/login?return=/");
-    assert_eq!(other.post(&form.url, "persona=fiona").status, 200);
+    let lines: Vec<_> = denied.body.lines().collect();
+    assert!(lines.contains(&"Signed in as: sam@example.com"), "{}", denied.body);
+    assert!(denied.body.contains("ask the people who run this site, and give them the request number"));
+    assert!(lines.contains(&"Sign out: POST /.portcullis/logout"), "{}", denied.body);
+    let id = lines.iter().find_map(|line| line.strip_prefix("Request: ")).unwrap();
+    let decision = dev.decision(id);
+    assert_eq!((&decision["kind"], &decision["subject"]["sub"]), (&"AuthorizationDenied".into(), &"sam".into()));
 }
 
 #[test]
-fn a_saved_file_is_live_and_a_broken_one_is_told_with_its_place() {
+fn the_printed_lines_sign_in_as_they_are_and_as_each_persona() {
+    for (persona, told) in [
+        ("fiona", &["\"target\": \"/again\"", "fiona@example.com", "\"finance"][..]),
+        ("sam", &["No access", "Signed in as: sam@example.com"]),
+        ("otto", &["No access", "Signed in as: otto@elsewhere.example"]),
+    ] {
+        let dev = Dev::start(None);
+        let lines = dev.curl_lines();
+        assert_eq!(lines.matches("persona=fiona").count(), 1, "{lines}");
+        let printed = shell(&lines.replace("persona=fiona", &format!("persona={persona}")));
+        assert!(printed.contains("\"host\": [\n      \"public.localhost"), "{printed}");
+        for part in told {
+            assert!(printed.contains(part), "as {persona} without `{part}`: {printed}");
+        }
+    }
+}
+
+/// Saves a file in one step, as careful editors do.
+fn save(file: &Path, text: &str) {
+    let whole = file.with_file_name(".whole");
+    fs::write(&whole, text).unwrap();
+    fs::rename(whole, file).unwrap();
+}
+
+/// What a person's shell prints for lines that are pasted into it.
+fn shell(lines: &str) -> String {
+    let output = Command::new("bash").args(["-e", "-c", lines]).output().unwrap();
+    assert!(output.status.success(), "{lines}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_saved_file_is_live_and_a_broken_one_is_told_with_place_and_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.yaml");
     let dev = Dev::start(Some(folder.path()));
     let text = GUARDED.replace("ECHO", &dev.echo_port().to_string());
-    fs::write(&file, &text).unwrap();
+    save(&file, &text);
     dev.await_line("live: generation 2");
     let mut browser = Browser::new(&dev);
     assert_eq!(browser.get("https://shop.localhost/").status, 200);
 
-    fs::write(folder.path().join("broken.yaml"), "apiVersion: v1\nkind: [Service\n").unwrap();
-    dev.await_error("broken.yaml:");
+    // Of what is no YAML, nothing changes.
+    save(&file, &format!("{text}  - host: [b.localhost\n"));
+    dev.await_error(&["shop.yaml:25:11", "what was last read from it stays in force"]);
     assert_eq!(browser.get("https://shop.localhost/").status, 200);
 
-    fs::write(&file, text.replace("access: public", "acess: public")).unwrap();
+    // What is meant for access and misspelt closes.
+    save(&file, &text.replace("access: public", "acess: public"));
     dev.await_line("live: generation 3");
-    dev.await_error("portcullis.dev/acess");
+    dev.await_error(&[
+        "shop.yaml:19:17",
+        "Ingress shop/shop: metadata.annotations[portcullis.dev/acess]",
+        "correct its name or remove it",
+    ]);
     assert_eq!(browser.get("https://shop.localhost/").status, 503);
+
+    save(&file, &text);
+    dev.await_line("live: generation 4");
+    assert_eq!(browser.get("https://shop.localhost/").status, 200);
 }
 
 #[test]

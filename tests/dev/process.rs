@@ -1,11 +1,14 @@
 //! The binary as a child, and curl as a browser: cookies kept, redirects followed, the dev authority trusted.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// How long anything may take.
@@ -20,6 +23,7 @@ pub struct Dev {
     https_port: u16,
     echo_port: u16,
     http_port: u16,
+    banner: String,
 }
 
 /// What curl got.
@@ -44,9 +48,9 @@ impl Dev {
         let mut child = command.args(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
         let err = lines(child.stderr.take().unwrap());
-        let dev = Self { child, state, out, err, https_port, echo_port, http_port };
-        dev.await_line("live: generation 1");
-        dev.await_error("ready");
+        let banner = await_in(&out, &["live: generation 1"]);
+        let dev = Self { child, state, out, err, https_port, echo_port, http_port, banner };
+        dev.await_error(&["ready"]);
         dev
     }
 
@@ -68,13 +72,56 @@ impl Dev {
         url.replacen(".localhost/", &format!(".localhost:{}/", self.https_port), 1)
     }
 
-    /// Waits for a line on standard output.
-    pub fn await_line(&self, expected: &str) {
-        await_in(&self.out, expected);
+    pub fn http(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.http_port).into()
     }
 
-    /// Waits for a line on standard error.
-    pub fn await_error(&self, expected: &str) {
+    pub fn https(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.https_port).into()
+    }
+
+    /// The certificate to trust.
+    pub fn authority(&self) -> PathBuf {
+        self.state.path().join("portcullis/ca.crt")
+    }
+
+    /// The audit event of a decision, which is written soon after its answer has come.
+    pub fn decision(&self, id: &str) -> serde_json::Value {
+        let file = self.state.path().join("portcullis/audit.jsonl");
+        for _ in 0..1000 {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            if let Some(event) = lines.find(|line| line["id"] == id) {
+                return event;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("no event {id}");
+    }
+
+    /// Asks it to end, as a kubelet does.
+    pub fn terminate(&self) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub fn ends(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// The lines that are printed to be pasted.
+    pub fn curl_lines(&self) -> String {
+        let (_, lines) = self.banner.split_once("With curl:\n").unwrap();
+        lines.split_once("\n\n").unwrap().0.to_owned()
+    }
+
+    /// Waits for a line on standard output.
+    pub fn await_line(&self, expected: &str) {
+        await_in(&self.out, &[expected]);
+    }
+
+    /// Waits for a line on standard error that has all of these.
+    pub fn await_error(&self, expected: &[&str]) {
         await_in(&self.err, expected);
     }
 
@@ -115,7 +162,7 @@ impl<'a> Browser<'a> {
         let output = Command::new("curl")
             .args(["-sSL", "--max-time", "20", "-w", "%{http_code} %{url_effective}"])
             .arg("--cacert")
-            .arg(self.dev.state.path().join("portcullis/ca.crt"))
+            .arg(self.dev.authority())
             .arg("-b")
             .arg(&jar)
             .arg("-c")
@@ -151,14 +198,15 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-fn await_in(lines: &Receiver<String>, expected: &str) {
+/// The lines before the expected one.
+fn await_in(lines: &Receiver<String>, expected: &[&str]) -> String {
     let mut seen = String::new();
     while let Ok(line) = lines.recv_timeout(PATIENCE) {
-        if line.contains(expected) {
-            return;
+        if expected.iter().all(|part| line.contains(part)) {
+            return seen;
         }
         seen.push_str(&line);
         seen.push('\n');
     }
-    panic!("`{expected}` was not said; what was:\n{seen}");
+    panic!("{expected:?} was not said; what was:\n{seen}");
 }

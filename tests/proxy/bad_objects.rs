@@ -231,14 +231,14 @@ impl Ground {
         let (web, site) = (Upstream::ok(), Upstream::ok());
         let names = Names::new(&web, &site);
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("objects.yaml"), names.objects(broken)).unwrap();
+        save(&folder, &names.objects(broken));
         let (plane, live) = Plane::follow(folder.path());
         Self { folder, plane, live, names, web, site }
     }
 
     /// Saves the objects with another thing broken.
     fn save(&self, broken: &[(&str, &str)]) {
-        fs::write(self.folder.path().join("objects.yaml"), self.names.objects(broken)).unwrap();
+        save(&self.folder, &self.names.objects(broken));
     }
 
     /// What a client that trusts the authority gets at a host.
@@ -285,6 +285,13 @@ impl Ground {
         });
         told.collect()
     }
+}
+
+/// Saves the objects in one step: nobody reads half of them.
+fn save(folder: &TempDir, objects: &str) {
+    let whole = folder.path().join(".whole");
+    fs::write(&whole, objects).unwrap();
+    fs::rename(whole, folder.path().join("objects.yaml")).unwrap();
 }
 
 impl Names {
