@@ -22,7 +22,7 @@ use super::complaint::{Complaint, Pages, Place, subject};
 use super::endpoints::Guard;
 use super::report::{ObjectRef, Severity};
 use super::world::{Change, Keeper, World};
-use document::NoYaml;
+use document::{Document, NoYaml};
 use object::{Object, Outcome};
 
 /// How long a burst of file events may last before the folder is read: an editor saves in several steps.
@@ -288,7 +288,10 @@ impl FileRead {
         };
         let mut read = Self { objects: Vec::new(), complaints: Vec::new(), whole: true };
         match documents {
-            Ok(documents) => documents.into_iter().for_each(|document| read.take(object::read(document, file))),
+            Ok(documents) => {
+                let objects = documents.into_iter().flat_map(Document::objects);
+                objects.for_each(|object| read.take(object::read(object, file)));
+            }
             Err(error) => {
                 read.whole = false;
                 read.complaints.push(Complaint {

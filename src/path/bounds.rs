@@ -79,12 +79,15 @@ fn raw_path() -> impl Strategy<Value = String> {
     vec(select(pieces), 0..8).prop_map(|pieces| format!("/{}", pieces.concat()))
 }
 
+/// How a rule's path is held against a reading: as in an Allow, or as in a Deny.
+type Matching = fn(&PathMatch, &str) -> bool;
+
 /// The plain paths that a server's reading lies at or below.
-fn rules_that_match(reading: &str) -> Vec<PathMatch> {
+fn rules_that_match(matches: Matching, reading: &str) -> Vec<PathMatch> {
     let ends = reading.match_indices('/').map(|(at, _)| at).skip(1).chain([reading.len()]);
     let prefixes = ends.filter_map(|end| PathMatch::prefix(&reading[..end]).ok());
-    let paths: Vec<_> = prefixes.chain(PathMatch::exact(reading).ok()).collect();
-    paths.into_iter().filter(|path| path.matches(reading)).collect()
+    let exact = [reading, reading.trim_end_matches('/'), &format!("{reading}/")].map(PathMatch::exact);
+    prefixes.chain(exact.into_iter().flatten()).filter(|path| matches(path, reading)).collect()
 }
 
 fn runner(cases: u32) -> TestRunner {
@@ -101,11 +104,13 @@ fn no_server_reads_more_than_the_lenient_reading_or_less_than_the_canonical_one(
         let reading = steps.iter().fold(canonical.to_owned(), |path, step| step.take(&path));
         between.set(between.get() + u32::from(reading != canonical && reading != lenient));
 
-        for rule in rules_that_match(&reading) {
-            prop_assert!(rule.matches(lenient), "{rule} matches {reading} and not {lenient}");
-        }
-        for rule in rules_that_match(canonical) {
-            prop_assert!(rule.matches(&reading), "{rule} matches {canonical} and not {reading}");
+        for matches in [PathMatch::matches as Matching, PathMatch::matches_loosely] {
+            for rule in rules_that_match(matches, &reading) {
+                prop_assert!(matches(&rule, lenient), "{rule} matches {reading} and not {lenient}");
+            }
+            for rule in rules_that_match(matches, canonical) {
+                prop_assert!(matches(&rule, &reading), "{rule} matches {canonical} and not {reading}");
+            }
         }
         let elements = reading.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap());
         prop_assert!(

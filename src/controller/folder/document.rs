@@ -41,6 +41,26 @@ impl Document {
     }
 }
 
+impl Document {
+    /// The objects in a `List`, as `kubectl get -o yaml` writes several, each with its places; else the document itself.
+    pub(super) fn objects(self) -> Vec<Self> {
+        let Self { mut value, spots } = self;
+        let is_list = value.get("kind").is_some_and(|kind| kind == "List");
+        let Some(Value::Array(items)) = value.get_mut("items").filter(|_| is_list).map(Value::take) else {
+            return vec![Self { value, spots }];
+        };
+        let mut objects: Vec<_> = items.into_iter().map(|value| Self { value, spots: BTreeMap::new() }).collect();
+        for (pointer, spot) in spots {
+            let Some(item) = pointer.strip_prefix("/items/") else { continue };
+            let end = item.find('/').unwrap_or(item.len());
+            if let Some(object) = item[..end].parse().ok().and_then(|at: usize| objects.get_mut(at)) {
+                object.spots.insert(item[end..].to_owned(), spot);
+            }
+        }
+        objects.into_iter().flat_map(Self::objects).collect()
+    }
+}
+
 impl NoYaml {
     fn new(error: &serde_saphyr::Error) -> Self {
         let text = error.to_string();

@@ -68,6 +68,10 @@ pub(super) fn read(document: Document, file: &Arc<str>) -> Outcome {
         let message = "the document has no `kind`".to_owned();
         return Outcome::Refused(complain("", Severity::Error, message, "write a whole Kubernetes object"));
     };
+    if kind == "List" {
+        let message = "the `List` has no `items`".to_owned();
+        return Outcome::Refused(complain("", Severity::Error, message, "write its objects under `items`"));
+    }
     if kind == "Namespace" {
         return Outcome::Passed(None);
     }

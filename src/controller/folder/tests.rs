@@ -1,5 +1,7 @@
 use std::fs;
 
+use serde_json::json;
+
 use super::*;
 use crate::controller::report::Kind;
 use crate::controller::world::{ObjectName, Stored};
@@ -105,6 +107,62 @@ fn documents_that_cannot_be_named_are_refused_with_what_to_write() {
     ];
     for (text, expected) in cases {
         let (_, pages) = Folder::embedded(&[("a.yaml", text)]).world(Guard::default());
+        assert_eq!(said(&pages), [expected]);
+    }
+}
+
+/// As `kubectl get service,namespace -o yaml` writes it.
+const LIST: &str = "apiVersion: v1
+items:
+- apiVersion: v1
+  kind: Service
+  metadata:
+    creationTimestamp: \"2026-01-01T00:00:00Z\"
+    name: web
+    namespace: shop
+    resourceVersion: \"7\"
+    uid: 0b9bd7b4-93e3-4f8b-8d3a-1b2c3d4e5f60
+  spec:
+    ports:
+    - port: 80
+  status:
+    loadBalancer: {}
+- apiVersion: v1
+  kind: Namespace
+  metadata: {name: shop}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: api, namespace: shop}
+  spec:
+    ports:
+    - port: eighty
+kind: List
+metadata:
+  resourceVersion: \"\"
+";
+
+#[test]
+fn the_objects_of_a_list_are_read_each_with_its_places() {
+    let (world, pages) = Folder::embedded(&[("all.yaml", LIST)]).world(Guard::default());
+    assert!(matches!(world.services[&ObjectName::new("shop", "web")], Stored::Decoded(_)));
+    assert!(matches!(world.services[&ObjectName::new("shop", "api")], Stored::Undecodable(_)));
+    let [complaint] = &said(&pages)[..] else { panic!("one complaint: {:?}", pages.complaints) };
+    assert!(complaint.starts_with("all.yaml:24:7: error: Service shop/api: spec.ports[0]"), "{complaint}");
+    let reference = ObjectRef { kind: Kind::Service, name: ObjectName::new("shop", "web") };
+    let spots = &pages.spots[&reference];
+    let places = ["", "/metadata/name", "/spec/ports/0"].map(|pointer| spots.place(pointer).unwrap().to_string());
+    assert_eq!(places, ["all.yaml:3:3", "all.yaml:7:5", "all.yaml:13:7"]);
+}
+
+#[test]
+fn a_list_in_a_list_is_read_and_one_without_items_refused() {
+    let nested = json!({"kind": "List", "items": [{"kind": "List", "items": [{"kind": "Namespace"}]}, {"a": 1}]});
+    let bare = json!({"kind": "List", "items": {}});
+    for (list, expected) in [
+        (nested, "a.json:1:58: error: the document has no `kind`; write a whole Kubernetes object"),
+        (bare, "a.json:1:1: error: the `List` has no `items`; write its objects under `items`"),
+    ] {
+        let (_, pages) = Folder::embedded(&[("a.json", &list.to_string())]).world(Guard::default());
         assert_eq!(said(&pages), [expected]);
     }
 }
