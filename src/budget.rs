@@ -29,6 +29,8 @@ pub struct Limits {
     pub idle: Duration,
     /// A body, either way, in which nothing moves.
     pub body_idle: Duration,
+    /// Bytes a second of a body that its client sends or takes: what is slower uses up `body_idle` or `stalled`.
+    pub body_rate: usize,
     /// A client that takes nothing of what is there for it: a socket, or one HTTP/2 stream.
     pub stalled: Duration,
     /// Opening a connection to an endpoint.
@@ -72,6 +74,7 @@ impl Default for Limits {
             handshake_deadline: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             body_idle: Duration::from_secs(60),
+            body_rate: 1024,
             stalled: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             response_head: Duration::from_secs(60),
@@ -84,6 +87,13 @@ impl Default for Limits {
             drain: Duration::from_secs(30),
         }
     }
+}
+
+/// What a peer owes that owed `debt`, then let us wait for `waited`, then moved so many bytes: the time by which it is
+/// slower than `rate`.
+pub fn owed(debt: Duration, waited: Duration, bytes: usize, rate: usize) -> Duration {
+    let earned = bytes as u64 * 1_000_000 / rate.max(1) as u64;
+    (debt + waited).saturating_sub(Duration::from_micros(earned))
 }
 
 impl Places {
@@ -104,5 +114,19 @@ impl Places {
     /// Gives one back.
     pub fn give_back(&self) {
         self.taken.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_slower_than_the_rate_owes_the_time() {
+        let seconds = Duration::from_secs;
+        assert_eq!(owed(seconds(0), seconds(5), 4 * 1024, 1024), seconds(1));
+        assert_eq!(owed(seconds(1), seconds(5), 4 * 1024, 1024), seconds(2));
+        assert_eq!(owed(seconds(2), seconds(5), 8 * 1024, 1024), seconds(0));
+        assert_eq!(owed(seconds(2), seconds(3), 0, 0), seconds(5));
     }
 }

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::audit::Outcome;
+use crate::budget::owed;
 
 use super::headers;
 use super::upstream::Lease;
@@ -75,6 +76,9 @@ pub(super) enum RequestBody {
 /// How far a request body has come, for those who wait for its response.
 pub(super) struct Upload {
     limit: Option<u64>,
+    /// Bytes a second that must come, and by how much the client is behind that.
+    rate: usize,
+    debt: Cell<Duration>,
     received: Cell<u64>,
     moved: Cell<Instant>,
     state: Cell<UploadState>,
@@ -176,7 +180,7 @@ impl Streamed {
         {
             return Poll::Ready(Some(Err(BodyError::Deadline)));
         }
-        ready!(self.idle.poll(cx));
+        ready!(self.idle.poll(cx, Duration::ZERO));
         Poll::Ready(Some(Err(BodyError::Idle)))
     }
 
@@ -263,13 +267,16 @@ impl Drop for Streamed {
 }
 
 impl RequestBody {
-    /// A body as it comes from the client, with at most `limit` bytes and never idle for longer than `idle`.
-    pub(super) fn of(body: Incoming, limit: Option<u64>, idle: Duration) -> (Self, Option<Rc<Upload>>) {
+    /// A body as it comes from the client, with at most `limit` bytes, and behind its `rate` (bytes a second) for at most
+    /// `idle`.
+    pub(super) fn of(body: Incoming, limit: Option<u64>, idle: Duration, rate: usize) -> (Self, Option<Rc<Upload>>) {
         if body.is_end_stream() {
             return (Self::Empty, None);
         }
         let upload = Rc::new(Upload {
             limit,
+            rate,
+            debt: Cell::default(),
             received: Cell::new(0),
             moved: Cell::new(Instant::now()),
             state: Cell::new(UploadState::Running),
@@ -293,10 +300,14 @@ impl Upload {
         self.state.set(state);
     }
 
-    fn count(&self, data: &Bytes) -> Result<(), BodyError> {
+    /// Counts what came after it was waited for, where it was.
+    fn count(&self, data: &Bytes, waited: Option<Instant>) -> Result<(), BodyError> {
         let received = self.received.get() + data.len() as u64;
         self.received.set(received);
-        self.moved.set(Instant::now());
+        let now = Instant::now();
+        self.moved.set(now);
+        let waited = waited.map_or(Duration::ZERO, |since| now - since);
+        self.debt.set(owed(self.debt.get(), waited, data.len(), self.rate));
         if self.limit.is_some_and(|limit| received > limit) {
             self.becomes(UploadState::TooLarge);
             return Err(BodyError::TooLarge);
@@ -312,11 +323,11 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self::Streamed { body, upload, idle } = self.get_mut() else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
-            ready!(idle.poll(cx));
+            ready!(idle.poll(cx, upload.debt.get()));
             upload.becomes(UploadState::Stalled);
             return Poll::Ready(Some(Err(BodyError::Idle)));
         };
-        idle.touch();
+        let waited = idle.touch();
         let frame = match frame {
             Some(Ok(frame)) => frame.into_data().ok(),
             Some(Err(error)) => {
@@ -330,7 +341,7 @@ impl Body for RequestBody {
             upload.becomes(UploadState::Finished);
             return Poll::Ready(None);
         };
-        if let Err(error) = upload.count(&data) {
+        if let Err(error) = upload.count(&data, waited) {
             return Poll::Ready(Some(Err(error)));
         }
         if body.is_end_stream() {
@@ -359,14 +370,14 @@ impl Idle {
         Self { limit, since: None, sleep: None }
     }
 
-    /// Something moved.
-    pub(super) fn touch(&mut self) {
-        self.since = None;
+    /// Something moved; tells since when it was waited for.
+    pub(super) fn touch(&mut self) -> Option<Instant> {
+        self.since.take()
     }
 
-    /// Ready when it was waited for the limit, and nothing moved.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let due = *self.since.get_or_insert_with(Instant::now) + self.limit;
+    /// Ready when it was waited for the limit, less what is owed of it, and nothing moved.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, debt: Duration) -> Poll<()> {
+        let due = *self.since.get_or_insert_with(Instant::now) + self.limit.saturating_sub(debt);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {
             ready!(sleep.as_mut().poll(cx));

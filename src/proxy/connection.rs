@@ -85,7 +85,7 @@ impl Thread {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (pulse, conn) = (Pulse::new(true, self.exchanges.clone()), Rc::new(conn));
+        let (pulse, conn) = (self.pulse(true), Rc::new(conn));
         let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
         let service = self.service(&conn, &pulse, None);
         let connection = http1_builder(&self.limits).serve_connection(io, service).with_upgrades();
@@ -100,12 +100,16 @@ impl Thread {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (pulse, streams) = (Pulse::new(false, self.exchanges.clone()), Streams::default());
+        let (pulse, streams) = (self.pulse(false), Streams::new(self.limits.body_rate));
         let io = TokioIo::new(Corked::new(Watched { stream, pulse: Arc::clone(&pulse) }));
         let service = self.service(&Rc::new(conn), &pulse, Some(streams.clone()));
         let connection = http2_builder(&self.limits, streams.clone()).serve_connection(io, service);
         // What ends an HTTP/2 connection was told to the client by GOAWAY.
         drop(self.watch(connection, &pulse, Some(&streams)).await);
+    }
+
+    fn pulse(&self, heads: bool) -> Arc<Pulse> {
+        Pulse::new(heads, self.limits.body_rate, self.exchanges.clone())
     }
 
     /// What hyper calls for each request.

@@ -2,6 +2,7 @@
 //!
 //! Requests and the socket only note what happens; one lazy timer a connection (`connection.rs`) reads it. It wakes at
 //! least as often as the shortest deadline lasts, so no deadline passes unseen, and no request sets a timer of its own.
+//! A client that takes too slowly uses up the time in which it may take nothing (`budget::owed`).
 
 use std::io;
 use std::pin::Pin;
@@ -9,13 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::budget::{Limits, Places};
+use crate::budget::{Limits, Places, owed};
 
 use super::body::{BodyError, ProxyBody};
 use super::streams::Progress;
@@ -28,6 +30,9 @@ pub(super) struct Pulse {
     head_since: AtomicU64,
     quiet_since: AtomicU64,
     blocked_since: AtomicU64,
+    /// By how much the client is behind the least rate.
+    debt: AtomicU64,
+    rate: usize,
     active: AtomicU32,
     requests: AtomicU64,
     exchanges: Places,
@@ -48,13 +53,15 @@ pub(super) enum Verdict {
 }
 
 impl Pulse {
-    pub(super) fn new(heads: bool, exchanges: Places) -> Arc<Self> {
+    pub(super) fn new(heads: bool, rate: usize, exchanges: Places) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
             heads,
             head_since: AtomicU64::new(0),
             quiet_since: AtomicU64::new(1),
             blocked_since: AtomicU64::new(0),
+            debt: AtomicU64::new(0),
+            rate,
             active: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             exchanges,
@@ -82,7 +89,8 @@ impl Pulse {
     pub(super) fn check(&self, limits: &Limits) -> Verdict {
         let now = self.now();
         let head = due(&self.head_since, limits.head_deadline);
-        let blocked = due(&self.blocked_since, limits.stalled);
+        let debt = Duration::from_millis(self.debt.load(Relaxed));
+        let blocked = due(&self.blocked_since, limits.stalled.saturating_sub(debt));
         let idle = self.active.load(Relaxed) == 0 && head.is_none();
         let quiet = if idle { due(&self.quiet_since, limits.idle) } else { None };
         if [head, blocked].into_iter().flatten().any(|due| due <= now) {
@@ -94,7 +102,7 @@ impl Pulse {
         let shortest = limits.head_deadline.min(limits.stalled).min(limits.idle);
         let next = [head, blocked, quiet].into_iter().flatten().min().unwrap_or(u64::MAX);
         let wait = (next - now).min(millis(shortest));
-        Verdict::AliveUntil(Instant::now() + std::time::Duration::from_millis(wait.max(1)))
+        Verdict::AliveUntil(Instant::now() + Duration::from_millis(wait.max(1)))
     }
 
     fn now(&self) -> u64 {
@@ -107,23 +115,41 @@ impl Pulse {
         }
     }
 
-    fn wrote(&self, blocked: bool) {
-        if !blocked {
-            self.blocked_since.store(0, Relaxed);
-        } else if self.blocked_since.load(Relaxed) == 0 {
-            self.blocked_since.store(self.now(), Relaxed);
+    /// So many bytes were taken, or none can be now.
+    fn wrote(&self, bytes: Poll<usize>) {
+        let since = self.blocked_since.load(Relaxed);
+        match bytes {
+            Poll::Pending if since == 0 => self.blocked_since.store(self.now(), Relaxed),
+            Poll::Pending => {}
+            Poll::Ready(bytes) => {
+                let debt = self.debt.load(Relaxed);
+                if since != 0 || debt != 0 {
+                    let waited = if since == 0 { 0 } else { self.now() - since };
+                    let [debt, waited] = [debt, waited].map(Duration::from_millis);
+                    self.debt.store(millis(owed(debt, waited, bytes, self.rate)), Relaxed);
+                    self.blocked_since.store(0, Relaxed);
+                }
+            }
         }
     }
 }
 
-fn due(since: &AtomicU64, limit: std::time::Duration) -> Option<u64> {
+fn due(since: &AtomicU64, limit: Duration) -> Option<u64> {
     match since.load(Relaxed) {
         0 => None,
         since => Some(since + millis(limit)),
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+/// How many bytes a write moved.
+fn moved(wrote: &Poll<io::Result<usize>>) -> Poll<usize> {
+    match wrote {
+        Poll::Ready(wrote) => Poll::Ready(*wrote.as_ref().unwrap_or(&0)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
 }
 
@@ -171,7 +197,7 @@ pub(super) struct Tracked {
 impl Tracked {
     pub(super) fn new(body: ProxyBody, active: Active, progress: Option<Rc<Progress>>) -> Self {
         if let Some(progress) = &progress {
-            progress.offers();
+            progress.offers(0);
         }
         Self { body, progress, _active: active }
     }
@@ -184,7 +210,11 @@ impl Body for Tracked {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if let Some(progress) = &self.progress {
-            if frame.is_pending() { progress.waits() } else { progress.offers() }
+            match &frame {
+                Poll::Ready(Some(Ok(frame))) => progress.offers(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(_) => progress.offers(0),
+                Poll::Pending => progress.waits(),
+            }
         }
         frame
     }
@@ -218,7 +248,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.pulse.wrote(wrote.is_pending());
+        self.pulse.wrote(moved(&wrote));
         wrote
     }
 
@@ -228,7 +258,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.pulse.wrote(wrote.is_pending());
+        self.pulse.wrote(moved(&wrote));
         wrote
     }
 
@@ -238,7 +268,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.pulse.wrote(flushed.is_pending());
+        self.pulse.wrote(if flushed.is_pending() { Poll::Pending } else { Poll::Ready(0) });
         flushed
     }
 
@@ -249,8 +279,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn limits() -> Limits {
@@ -261,7 +289,7 @@ mod tests {
 
     /// What is due this many seconds after the start of a connection that did this.
     fn verdict(heads: bool, at: u64, happened: impl FnOnce(&Arc<Pulse>)) -> Verdict {
-        let mut pulse = Pulse::new(heads, Places::new(0));
+        let mut pulse = Pulse::new(heads, 1024, Places::new(0));
         happened(&pulse);
         let start = Instant::now().checked_sub(Duration::from_secs(at)).unwrap();
         // The past is made by a start that lies further back.
@@ -273,7 +301,7 @@ mod tests {
     fn a_connection_with_many_requests_leaves_half_of_the_places() {
         let places = Places::new(64);
         let granted = || {
-            let pulse = Pulse::new(false, places.clone());
+            let pulse = Pulse::new(false, 1024, places.clone());
             let active: Vec<_> = (0..100).map(|_| pulse.begin()).take_while(Active::is_granted).collect();
             (active.len(), active)
         };
@@ -315,16 +343,32 @@ mod tests {
     fn bytes_that_nobody_takes_are_stuck() {
         let blocked = |pulse: &Arc<Pulse>| {
             pulse.active.store(1, Relaxed);
-            pulse.wrote(true);
-            pulse.wrote(true);
+            pulse.wrote(Poll::Pending);
+            pulse.wrote(Poll::Pending);
         };
         assert!(is_alive(verdict(true, 29, blocked)));
         assert_eq!(verdict(true, 31, blocked), Verdict::Stuck);
         let taken = verdict(true, 31, |pulse| {
             blocked(pulse);
-            pulse.wrote(false);
+            pulse.wrote(Poll::Ready(1));
         });
         assert!(is_alive(taken));
+    }
+
+    #[test]
+    fn bytes_that_are_taken_too_slowly_are_stuck_earlier() {
+        let owing = |earned: usize| {
+            move |pulse: &Arc<Pulse>| {
+                pulse.debt.store(25_000, Relaxed);
+                pulse.wrote(Poll::Ready(earned));
+                pulse.wrote(Poll::Pending);
+            }
+        };
+        assert!(is_alive(verdict(false, 4, owing(0))));
+        assert_eq!(verdict(false, 6, owing(0)), Verdict::Stuck);
+        assert!(is_alive(verdict(false, 14, owing(10 * 1024))));
+        assert_eq!(verdict(false, 16, owing(10 * 1024)), Verdict::Stuck);
+        assert!(is_alive(verdict(false, 29, owing(1024 * 1024))));
     }
 
     #[test]

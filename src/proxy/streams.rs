@@ -1,5 +1,5 @@
 //! HTTP/2 streams whose client takes nothing: a window may stay closed while the connection is busy with others, so each
-//! stream is watched by itself and reset alone.
+//! stream is watched by itself and reset alone. One that takes too slowly uses up its time (`budget::owed`).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,34 +9,54 @@ use hyper::rt::Executor;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
+use crate::budget::owed;
+
 /// The streams of one connection, and the executor that hyper runs them on. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Streams(Rc<Live>);
 
-#[derive(Default)]
 struct Live {
+    /// Bytes a second that a client must take.
+    rate: usize,
     /// The stream that hyper is about to run: it asks the service first, then the executor, in one turn.
     announced: Cell<Option<Rc<Progress>>>,
     running: RefCell<Vec<(AbortHandle, Rc<Progress>)>>,
 }
 
-/// Since when a stream's client owes it the taking of what is there.
-#[derive(Default)]
-pub(super) struct Progress(Cell<Option<Instant>>);
+/// How a stream's client takes what is there.
+pub(super) struct Progress {
+    rate: usize,
+    /// Since when it owes the taking of what was offered last.
+    since: Cell<Option<Instant>>,
+    offered: Cell<usize>,
+    /// By how much it is behind the rate.
+    debt: Cell<Duration>,
+}
 
 impl Streams {
+    /// None yet; each client must take so many bytes a second.
+    pub(super) fn new(rate: usize) -> Self {
+        Self(Rc::new(Live { rate, announced: Cell::default(), running: RefCell::default() }))
+    }
+
     /// A new stream, before it runs.
     pub(super) fn announce(&self) -> Rc<Progress> {
-        let progress = Rc::new(Progress::default());
+        let progress = Rc::new(Progress {
+            rate: self.0.rate,
+            since: Cell::default(),
+            offered: Cell::default(),
+            debt: Cell::default(),
+        });
         self.0.announced.set(Some(Rc::clone(&progress)));
         progress
     }
 
-    /// Resets the streams whose client took nothing for the limit.
+    /// Resets the streams whose client took nothing for the limit, less what it owes.
     pub(super) fn reset_stalled(&self, limit: Duration) {
         let now = Instant::now();
         self.0.running.borrow_mut().retain(|(stream, progress)| {
-            if progress.0.get().is_some_and(|since| since + limit <= now) {
+            let limit = limit.saturating_sub(progress.debt.get());
+            if progress.since.get().is_some_and(|since| since + limit <= now) {
                 stream.abort();
             }
             !stream.is_finished()
@@ -57,13 +77,24 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
 }
 
 impl Progress {
-    /// Something is there for the client.
-    pub(super) fn offers(&self) {
-        self.0.set(Some(Instant::now()));
+    /// So many bytes are there for the client, which took what was there before.
+    pub(super) fn offers(&self, bytes: usize) {
+        let now = Instant::now();
+        self.took(now);
+        self.since.set(Some(now));
+        self.offered.set(bytes);
     }
 
     /// Everything was taken; more is waited for.
     pub(super) fn waits(&self) {
-        self.0.set(None);
+        if self.since.get().is_some() {
+            self.took(Instant::now());
+        }
+    }
+
+    fn took(&self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            self.debt.set(owed(self.debt.get(), now - since, self.offered.get(), self.rate));
+        }
     }
 }

@@ -45,6 +45,10 @@ fn the_limits_are_the_published_ones() {
         ("Connection without a request", seconds(it.idle)),
         ("Body in which nothing moves, either way", seconds(it.body_idle)),
         ("Client that takes nothing: a socket, or one HTTP/2 stream", seconds(it.stalled)),
+        ("Body that its client sends or takes", {
+            let rate = it.body_rate / 1024;
+            format!("{rate} KiB/s; the time that it is behind counts as time in which nothing moves")
+        }),
         ("HTTP/2", {
             let (stream, connection) = (kib(it.h2_stream_window), it.h2_connection_window >> 20);
             format!("{} streams; windows {stream} a stream, {connection} MiB a connection", it.h2_streams)

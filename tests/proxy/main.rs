@@ -12,6 +12,7 @@ mod limits;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/plane.rs"]
 mod plane;
+mod rates;
 mod streams;
 mod tls;
 mod tunnels;
