@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::support::bed::Bed;
 use crate::support::client::Client;
 use crate::support::eventually::{SOON, eventually};
-use crate::support::objects::{allow_group, policy};
-use crate::support::provider::STAFF;
+use crate::support::objects::{allow_group, attached, policy};
+use crate::support::provider::{GUEST, STAFF};
 use crate::support::scene::{APP, NEIGHBOUR, NEIGHBOUR_APP, Scene};
 
 /// A field that a person meant as `methods`.
@@ -33,7 +33,28 @@ pub async fn journey(bed: &Bed) {
     scene.event("app", "staff").await;
     person.comes_to(NEIGHBOUR_APP, 200).await;
     restore(&scene, &person).await;
+    attached_by_its_own_target(&scene, &person).await;
     scene.portcullis.stop().await;
+}
+
+/// An Ingress that names no Policy has the default of its class, which lets nobody pass, until a Policy names the Ingress,
+/// and again when that is gone: nothing dangles, so nothing is closed as broken.
+async fn attached_by_its_own_target(scene: &Scene<'_>, person: &Client) {
+    let cluster = &scene.bed.cluster;
+    scene.publish("other", NEIGHBOUR, json!({})).await;
+    person.comes_to(NEIGHBOUR_APP, 403).await;
+
+    let members = policy(scene.namespace, "members", &allow_group("staff"));
+    cluster.apply(&[attached("other", members)]);
+    person.comes_to(NEIGHBOUR_APP, 303).await;
+    // The provider knows them already, and asks nothing.
+    assert_eq!(person.browse(NEIGHBOUR_APP).await.status, 200);
+    let stranger = scene.visitor();
+    assert_eq!(stranger.sign_in(NEIGHBOUR_APP, &GUEST).await.status, 403);
+
+    cluster.kubectl(&["delete", "policies.portcullis.dev", "members", "--namespace", scene.namespace]);
+    person.comes_to(NEIGHBOUR_APP, 403).await;
+    person.comes_to(APP, 200).await;
 }
 
 /// A rule that would let the staff do everything if the field that narrows it were dropped in silence.

@@ -25,6 +25,7 @@ pub async fn journey(bed: &Bed) {
     first.leading.wait_for(|leading| *leading).await.expect("it runs");
 
     the_address_waits_for_the_certificate(bed, &mut first).await;
+    an_expired_certificate_is_told_and_stays(bed, &mut first).await;
     an_address_that_somebody_removes_comes_back(bed).await;
     a_policy_says_what_became_of_it(bed).await;
     a_provider_says_why_nobody_can_sign_in(bed).await;
@@ -49,6 +50,17 @@ async fn the_address_waits_for_the_certificate(bed: &Bed, first: &mut InProcess)
     let endpoints = route.backend.as_ref().expect("its Service is there").endpoints.load();
     let expected = format!("10.244.1.1:{}", objects::APP_PORT);
     assert_eq!(endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+}
+
+async fn an_expired_certificate_is_told_and_stays(bed: &Bed, first: &mut InProcess) {
+    let expired = bed.authority.issue_until(&[HOST], 2021);
+    bed.cluster.apply(&[objects::tls_secret(NAMESPACE, "web", &expired)]);
+    event(bed, NAMESPACE, "web", "2021-01-01").await;
+    let reader = first.pending.clone().first().await.expect("it runs");
+    let snapshot = reader.load();
+    let shown = snapshot.certificates.find(Some(HOST)).expect("it is shown");
+    assert_eq!(shown.not_after.to_string(), "2021-01-01T00:00:00Z");
+    has_address(bed, "web").await;
 }
 
 async fn an_address_that_somebody_removes_comes_back(bed: &Bed) {

@@ -47,6 +47,11 @@ impl Authority {
 
     /// A new certificate for host names.
     pub fn issue(&self, hosts: &[&str]) -> Pair {
+        self.issue_until(hosts, 2120)
+    }
+
+    /// The same, good until a year begins.
+    pub fn issue_until(&self, hosts: &[&str], year: i32) -> Pair {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let names: Vec<_> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("host names");
@@ -56,6 +61,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         valid(&mut params);
+        params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().expect("the random source works");
         let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound").pem();
         Pair { certificate, key: key.serialize_pem(), serial }

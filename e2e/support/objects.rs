@@ -122,6 +122,12 @@ pub fn policy(namespace: &str, name: &str, rules: &Value) -> Value {
     })
 }
 
+/// A Policy that attaches itself to an Ingress.
+pub fn attached(ingress: &str, mut policy: Value) -> Value {
+    policy["spec"]["targetRefs"] = json!([{"group": "networking.k8s.io", "kind": "Ingress", "name": ingress}]);
+    policy
+}
+
 /// The rules by which a group may do everything.
 pub fn allow_group(group: &str) -> Value {
     json!([{"name": "members", "effect": "Allow", "principal": {"groups": [group]}}])
