@@ -11,8 +11,6 @@ pub struct Limits {
     pub header_lines: usize,
     /// Bytes of a request's header list.
     pub header_bytes: usize,
-    /// Bytes of a request target.
-    pub target_bytes: usize,
     /// Bytes of all `Cookie` fields of a request.
     pub cookie_bytes: usize,
     /// Concurrent HTTP/2 streams of a connection.
@@ -43,7 +41,7 @@ pub struct Limits {
     pub exchanges: usize,
     /// Idle connections kept to one endpoint by one data thread.
     pub idle_upstream: usize,
-    /// Open tunnels (WebSocket) of one identity on one data thread.
+    /// Open tunnels (WebSocket) of one person or, where nobody signed in, of one address.
     pub tunnels: usize,
     /// A tunnel in which nothing moves.
     pub tunnel_idle: Duration,
@@ -65,7 +63,6 @@ impl Default for Limits {
         Self {
             header_lines: 100,
             header_bytes: 16 * 1024,
-            target_bytes: 8 * 1024,
             cookie_bytes: 8 * 1024,
             h2_streams: 100,
             h2_stream_window: 64 * 1024,

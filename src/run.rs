@@ -58,6 +58,8 @@ pub struct Sockets {
     /// The data plane's.
     pub data: Bound,
     /// The port of HTTPS as browsers see it.
+    pub public_http_port: u16,
+    /// The port by which browsers reach HTTPS.
     pub public_https_port: u16,
 }
 
@@ -120,8 +122,10 @@ impl Sockets {
             let listener = crate::serve::bind(address, "--admin").await?;
             tokio::spawn(admin::run(listener, base.readiness.clone(), base.metrics.clone()));
         }
-        let own_port = data.https().map_or(443, |address: SocketAddr| address.port());
-        Ok(Self { data, public_https_port: public_https_port.unwrap_or(own_port) })
+        let own_port = |address: Option<SocketAddr>, usual| address.map_or(usual, |address| address.port());
+        let public_http_port = if public_https_port.is_some() { 80 } else { own_port(data.http(), 80) };
+        let public_https_port = public_https_port.unwrap_or_else(|| own_port(data.https(), 443));
+        Ok(Self { data, public_http_port, public_https_port })
     }
 }
 
@@ -152,6 +156,7 @@ pub async fn serve(
         clock: base.clock.clone(),
         metrics: base.metrics.clone(),
         limits: Arc::clone(&base.limits),
+        public_http_port: sockets.public_http_port,
         public_https_port: sockets.public_https_port,
     };
     let running = sockets.data.start(&shared)?;

@@ -171,6 +171,8 @@ impl<'a> Sending<'a> {
     async fn connect(&self, address: SocketAddr) -> Result<Lease, ConnectError> {
         let upstreams = self.exchange.upstreams;
         let within = self.exchange.route.settings.connect_timeout.unwrap_or(upstreams.limits().connect);
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let within = left.map_or(within, |left| left.min(within));
         upstreams.connect(address, &self.backend.endpoints, within, self.websocket).await
     }
 
@@ -182,6 +184,7 @@ impl<'a> Sending<'a> {
             conn: self.exchange.conn,
             id: self.id,
             authority: self.request.authority(),
+            host: self.request.host(),
             port: self.request.port(),
             framing: self.framing,
             websocket: self.websocket,

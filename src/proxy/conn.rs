@@ -28,6 +28,10 @@ pub struct Conn {
     pub(super) pseudonym: Pseudonym,
     /// `X-Forwarded-For` of every request.
     pub(super) forwarded_for: HeaderValue,
+    /// `X-Forwarded-Port` of every request: the port as browsers see it.
+    pub(super) forwarded_port: HeaderValue,
+    /// The same port, where it is not the default one of the scheme.
+    pub(super) unusual_port: Option<u16>,
     /// Its place, which a tunnel takes over; none where nobody counts.
     pub(super) open: Option<Rc<Open>>,
 }
@@ -68,7 +72,15 @@ impl Conn {
     pub fn new(peer: SocketAddr, local: SocketAddr, transport: Transport, pseudonym: Pseudonym) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let forwarded_for = HeaderValue::from_str(&peer.ip().to_string()).expect("an address is plain ASCII");
-        Self { peer, local, transport, pseudonym, forwarded_for, open: None }
+        let port = if matches!(transport, Transport::Plain) { 80 } else { 443 };
+        let forwarded_port = HeaderValue::from(port);
+        Self { peer, local, transport, pseudonym, forwarded_for, forwarded_port, unusual_port: None, open: None }
+    }
+
+    /// The same, where browsers see another port.
+    pub(super) fn at(self, port: u16) -> Self {
+        let usual = port == if self.scheme() == Scheme::Http { 80 } else { 443 };
+        Self { forwarded_port: HeaderValue::from(port), unusual_port: (!usual).then_some(port), ..self }
     }
 
     /// The same, holding its place.

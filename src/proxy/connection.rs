@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Limits, Places};
 use crate::metrics::Metrics;
+use crate::path::TARGET_LIMIT;
 
 use super::body::ProxyBody;
 use super::conn::{Conn, Open, Transport};
@@ -56,6 +57,8 @@ pub(super) struct Thread {
     pub exchanges: Places,
     pub metrics: Metrics,
     pub pseudonym: Pseudonym,
+    /// Of HTTP and of HTTPS, as browsers see them.
+    pub public_ports: [u16; 2],
     pub stop: CancellationToken,
 }
 
@@ -63,7 +66,7 @@ impl Thread {
     /// Serves a plain connection.
     pub(super) async fn serve_plain(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, open: Rc<Open>) {
         let Ok(local) = stream.local_addr() else { return };
-        let conn = Conn::new(peer, local, Transport::Plain, self.pseudonym.clone()).holding(open);
+        let conn = self.conn((peer, local), Transport::Plain, open);
         self.serve_http1(stream, conn).await;
     }
 
@@ -73,7 +76,7 @@ impl Thread {
         let handshake = timeout(self.limits.handshake_deadline, self.tls.accept(stream)).await;
         // Whoever fails here has been told by an alert; nothing was asked yet.
         let Ok(Ok(Handshake { stream, transport, h2 })) = handshake else { return self.metrics.handshake_failure() };
-        let conn = Conn::new(peer, local, transport, self.pseudonym.clone()).holding(open);
+        let conn = self.conn((peer, local), transport, open);
         if h2 {
             self.serve_http2(stream, conn).await;
         } else {
@@ -106,6 +109,12 @@ impl Thread {
         let connection = http2_builder(&self.limits, streams.clone()).serve_connection(io, service);
         // What ends an HTTP/2 connection was told to the client by GOAWAY.
         drop(self.watch(connection, &pulse, Some(&streams)).await);
+    }
+
+    fn conn(&self, (peer, local): (SocketAddr, SocketAddr), transport: Transport, open: Rc<Open>) -> Conn {
+        let [http, https] = self.public_ports;
+        let port = if matches!(transport, Transport::Plain) { http } else { https };
+        Conn::new(peer, local, transport, self.pseudonym.clone()).at(port).holding(open)
     }
 
     fn pulse(&self, heads: bool) -> Arc<Pulse> {
@@ -211,7 +220,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_headers(limits.header_lines)
-        .max_header_size(limits.header_bytes + limits.target_bytes)
+        .max_header_size(limits.header_bytes + TARGET_LIMIT)
         .max_buf_size(BUFFER);
     builder
 }

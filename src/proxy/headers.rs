@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use memchr::memmem;
 
 use crate::audit::RequestId;
+use crate::host::Host;
 use crate::route::IdentityHeader;
 use crate::session::{COOKIE_NAME, IdentityHeaders, is_our_cookie, upstream_cookies};
 
@@ -38,7 +39,9 @@ pub struct Pseudonym(HeaderValue);
 pub(super) struct Outbound<'a> {
     pub conn: &'a Conn,
     pub id: RequestId,
+    /// Host and port as the client wrote them, and what they are made of.
     pub authority: &'a HeaderValue,
+    pub host: &'a Host,
     pub port: Option<u16>,
     pub framing: Framing,
     pub websocket: bool,
@@ -55,6 +58,18 @@ pub(super) enum Framing {
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
+}
+
+impl Outbound<'_> {
+    /// The host with the port as browsers see it, whatever port the client wrote beside it.
+    fn public_authority(&self) -> HeaderValue {
+        let text = match self.conn.unusual_port {
+            port if port == self.port => return self.authority.clone(),
+            None => self.host.to_string(),
+            Some(port) => format!("{}:{port}", self.host),
+        };
+        HeaderValue::from_str(&text).expect("a host is plain ASCII")
+    }
 }
 
 impl Pseudonym {
@@ -300,14 +315,14 @@ fn add_framing(head: &mut HeaderMap, ours: &Outbound<'_>) {
 }
 
 fn add_forwarding(head: &mut HeaderMap, ours: &Outbound<'_>) {
-    let (proto, port) = match ours.conn.scheme() {
-        Scheme::Http => ("http", "80"),
-        Scheme::Https => ("https", "443"),
+    let proto = match ours.conn.scheme() {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
     };
     head.insert(FORWARDED_FOR, ours.conn.forwarded_for.clone());
     head.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
-    head.insert(FORWARDED_HOST, ours.authority.clone());
-    head.insert(FORWARDED_PORT, ours.port.map_or(HeaderValue::from_static(port), HeaderValue::from));
+    head.insert(FORWARDED_HOST, ours.public_authority());
+    head.insert(FORWARDED_PORT, ours.conn.forwarded_port.clone());
     head.insert(REQUEST_ID, HeaderValue::from_str(&ours.id.to_string()).expect("32 hex digits"));
     head.append(VIA, ours.conn.pseudonym.0.clone());
 }
@@ -338,7 +353,9 @@ fn foreign_cookies(client: &HeaderMap) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::conn::Transport;
     use super::*;
+    use crate::host::Authority;
 
     #[test]
     fn an_upstream_is_told_what_its_route_asks_for() {
@@ -358,6 +375,36 @@ mod tests {
         assert_eq!(told(&everything), ["x-auth-request-user: jane", "x-auth-request-groups: staff,finance"]);
         assert_eq!(told(&[IdentityHeader::User]), ["x-auth-request-user: jane"]);
         assert_eq!(told(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_forwarded_host_has_the_public_port_where_it_is_not_the_usual_one() {
+        let told = |transport: Transport, public: u16, written: &str| {
+            let address = "192.0.2.7:1".parse().unwrap();
+            let conn = Conn::new(address, address, transport, Pseudonym::new()).at(public);
+            let Authority { host, port } = Authority::parse(written).unwrap();
+            let ours = Outbound {
+                conn: &conn,
+                id: RequestId(1),
+                authority: &HeaderValue::from_str(written).unwrap(),
+                host: &host,
+                port,
+                framing: Framing::None,
+                websocket: false,
+                identity: None,
+            };
+            let mut head = HeaderMap::new();
+            add_forwarding(&mut head, &ours);
+            let text = |name| head[name].to_str().unwrap().to_owned();
+            (text("x-forwarded-proto"), text("x-forwarded-host"), text("x-forwarded-port"))
+        };
+        let expected = |proto: &str, host: &str, port: &str| (proto.to_owned(), host.to_owned(), port.to_owned());
+        for written in ["app.test", "app.test:80", "app.test:8080"] {
+            assert_eq!(told(Transport::Plain, 80, written), expected("http", "app.test", "80"), "{written}");
+            let seen = told(Transport::Plain, 8080, written);
+            assert_eq!(seen, expected("http", "app.test:8080", "8080"), "{written}");
+        }
+        assert_eq!(told(Transport::Plain, 443, "[::1]:1"), expected("http", "[::1]:443", "443"));
     }
 
     #[test]

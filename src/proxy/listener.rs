@@ -25,6 +25,7 @@ use super::connection::Thread;
 use super::headers::Pseudonym;
 use super::service::{Service, Shared};
 use super::tls::Tls;
+use super::tunnel::Tunnels;
 
 /// Connections that wait to be accepted, a socket.
 const BACKLOG: i32 = 4096;
@@ -67,6 +68,7 @@ struct Start {
     shared: Shared,
     budget: Arc<Semaphore>,
     exchanges: Places,
+    tunnels: Tunnels,
     limits: Arc<Limits>,
     pseudonym: Pseudonym,
     stop: CancellationToken,
@@ -100,6 +102,7 @@ impl Bound {
         let tls = Tls::new(shared.reader.clone()).map_err(io::Error::other)?;
         let budget = Arc::new(Semaphore::new(self.limits.connections));
         let exchanges = Places::new(self.limits.exchanges);
+        let tunnels = Tunnels::new(shared.metrics.clone());
         let pseudonym = Pseudonym::new();
         let stop = CancellationToken::new();
         let (mut http, mut https) = (self.http.into_iter(), self.https.into_iter());
@@ -112,6 +115,7 @@ impl Bound {
                 shared: shared.clone(),
                 budget: Arc::clone(&budget),
                 exchanges: exchanges.clone(),
+                tunnels: tunnels.clone(),
                 limits: Arc::clone(&self.limits),
                 pseudonym: pseudonym.clone(),
                 stop: stop.clone(),
@@ -143,13 +147,15 @@ impl Start {
         let limits = Arc::clone(&self.limits);
         let stop = self.stop.clone();
         let metrics = self.shared.metrics.clone();
+        let public_ports = [self.shared.public_http_port, self.shared.public_https_port];
         let thread = Rc::new(Thread {
-            service: Rc::new(Service::new(self.shared)),
+            service: Rc::new(Service::new(self.shared, self.tunnels)),
             tls: self.tls,
             limits: Arc::clone(&limits),
             exchanges: self.exchanges,
             metrics,
             pseudonym: self.pseudonym,
+            public_ports,
             stop: self.stop,
         });
         let connections = TaskTracker::new();

@@ -29,12 +29,13 @@ use super::authenticate::{Caller, Person, authenticate};
 use super::body::{ProxyBody, own};
 use super::endpoints::{self, Asked, Endpoint};
 use super::forward::{self, Exchange, SessionEnd, forward};
+use super::headers::has_token;
 use super::negotiation::Form;
 use super::pages::Page;
 use super::refuse;
 use super::rejection::{Refusal, Rejection};
 use super::trail::Trail;
-use super::tunnel::origin_allowed;
+use super::tunnel::{Tunnels, origin_allowed};
 use super::upstream::Upstreams;
 
 /// What all data threads share. Cheap to clone.
@@ -54,6 +55,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// What peers are granted.
     pub limits: Arc<Limits>,
+    /// The port of HTTP as browsers see it.
+    pub public_http_port: u16,
     /// The port of HTTPS as browsers see it.
     pub public_https_port: u16,
 }
@@ -77,8 +80,8 @@ impl Shared {
 
 impl Service {
     /// A service for this thread.
-    pub fn new(shared: Shared) -> Self {
-        let upstreams = Upstreams::new(Arc::clone(&shared.limits), shared.metrics.clone());
+    pub(super) fn new(shared: Shared, tunnels: Tunnels) -> Self {
+        let upstreams = Upstreams::new(Arc::clone(&shared.limits), tunnels);
         Self { shared, upstreams, ids: RefCell::new(make_rng()) }
     }
 
@@ -286,9 +289,7 @@ fn renew<B>(response: &mut Response<B>, cookie: &str) {
     }
     let headers = response.headers_mut();
     headers.append(SET_COOKIE, HeaderValue::from_str(cookie).expect("our cookies are plain ASCII"));
-    let strict =
-        |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("no-store") || text.contains("private"));
-    if !headers.get_all(CACHE_CONTROL).iter().any(strict) {
+    if !["no-store", "private"].into_iter().any(|directive| has_token(headers, CACHE_CONTROL, directive)) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }
@@ -312,7 +313,9 @@ mod tests {
             (None, "private"),
             (Some("public, max-age=600"), "private"),
             (Some("no-store"), "no-store"),
-            (Some("private, max-age=5"), "private, max-age=5"),
+            (Some("max-age=5, Private"), "max-age=5, Private"),
+            (Some("private=\"set-cookie\""), "private"),
+            (Some("x-private, not-no-store=1"), "private"),
         ] {
             let mut response = Response::new(());
             if let Some(value) = upstream {

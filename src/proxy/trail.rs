@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Method, Request, Response};
 
-use crate::audit::{Event, Outcome, RequestId, Slot};
+use crate::audit::{Event, Kind, Outcome, RequestId, Slot};
 
 use super::admit::{CanonicalRequest, Conn};
 use super::body::{ProxyBody, own};
@@ -14,6 +14,9 @@ use super::endpoints::Answer;
 use super::negotiation::Form;
 use super::pages::Page;
 use super::rejection::{Refusal, Rejection};
+
+/// Why nothing was decided: the client went away first.
+const ABANDONED: &str = "abandoned";
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -63,7 +66,10 @@ impl<'s> Trail<'s> {
     /// Records an answer of ours and sends it.
     pub fn answer(&mut self, answer: Answer) -> Response<ProxyBody> {
         self.reason = answer.reason;
-        let outcome = self.slot.take().map(|slot| slot.decided(self.event(&answer)));
+        let outcome = self.slot.take().map(|slot| {
+            let (rule, subject) = (answer.rule.as_deref(), answer.subject.as_ref());
+            slot.decided(Event { rule, subject, ..self.event(answer.kind, answer.reason) })
+        });
         self.send(answer.response, outcome)
     }
 
@@ -80,13 +86,14 @@ impl<'s> Trail<'s> {
         self.send(Page::refusal(&rejection.notice(), self.id).respond(self.form()), Some(outcome))
     }
 
-    fn event<'e>(&'e self, answer: &'e Answer) -> Event<'e> {
+    /// An event with what is known of the request so far.
+    fn event<'e>(&'e self, kind: Kind, reason: &'e str) -> Event<'e> {
         let request = self.request.as_ref();
         Event {
-            kind: answer.kind,
-            reason: answer.reason,
-            rule: answer.rule.as_deref(),
-            subject: answer.subject.as_ref(),
+            kind,
+            reason,
+            rule: None,
+            subject: None,
             method: request.map_or("", |request| request.method().as_str()),
             host: request.map_or("", |request| request.host().as_str()),
             path: request.map_or("", |request| request.target().path().as_str()),
@@ -114,5 +121,58 @@ impl<'s> Trail<'s> {
         if let Some(hsts) = self.hsts {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
+    }
+}
+
+impl Drop for Trail<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            drop(slot.decided(self.event(Kind::Abandoned, ABANDONED)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::super::admit::{Transport, admit};
+    use super::super::headers::Pseudonym;
+    use super::*;
+    use crate::audit::Audit;
+    use crate::budget::Limits;
+    use crate::clock::Clock;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_request_that_its_client_gives_up_leaves_what_was_known() {
+        let lines = Lines::default();
+        let audit = Audit::with_sink(Box::new(lines.clone()), RequestId(1), Clock::system()).unwrap();
+        let address = "192.0.2.7:1".parse().unwrap();
+        let conn = Conn::new(address, address, Transport::Plain, Pseudonym::new());
+        let request = Request::get("/a?b").header("host", "app.test").body(()).unwrap();
+        let mut trail = Trail::new(audit.reserve(RequestId(2)).unwrap(), &request, &conn, 7);
+        trail.request = Some(admit(request.into_parts().0, &conn, &Limits::default()).unwrap());
+        trail.ingress = Some("shop/web");
+        drop(trail);
+        drop(audit);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told = ["kind", "reason", "method", "host", "path", "ingress", "peer"].map(|name| lines[0][name].clone());
+        assert_eq!(told, ["Abandoned", "abandoned", "GET", "app.test", "/a", "shop/web", "192.0.2.7"]);
+        assert_eq!((&lines[1]["kind"], &lines[1]["status"], lines.len()), (&"Outcome".into(), &0.into(), 2));
     }
 }

@@ -1,10 +1,11 @@
 //! WebSocket upgrades: asked for by the client, granted by the upstream, then bytes both ways until either end, the
 //! session or the idle limit closes it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING, UPGRADE};
@@ -54,10 +55,10 @@ enum Owner {
     Address(IpAddr),
 }
 
-/// The open tunnels of a data thread by owner.
+/// The open tunnels of the process by owner. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Tunnels {
-    open: Rc<RefCell<HashMap<Owner, usize>>>,
+    open: Arc<Mutex<HashMap<Owner, usize>>>,
     metrics: Metrics,
 }
 
@@ -68,29 +69,33 @@ pub(super) struct Place {
 }
 
 impl Tunnels {
-    /// None yet; `metrics` counts them over all threads.
+    /// None yet.
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self { open: Rc::default(), metrics }
+        Self { open: Arc::default(), metrics }
     }
 
     /// A place for one more tunnel, unless its owner has as many as are granted.
     pub(super) fn place(&self, person: Option<&Identity>, peer: IpAddr, granted: usize) -> Option<Place> {
         let owner = person.cloned().map_or(Owner::Address(peer), Owner::Person);
-        let mut open = self.open.borrow_mut();
-        let count = open.entry(owner.clone()).or_default();
-        if *count >= granted {
+        let mut open = self.lock();
+        let count = open.get(&owner).copied().unwrap_or(0);
+        if count >= granted {
             return None;
         }
-        *count += 1;
+        open.insert(owner.clone(), count + 1);
         self.metrics.tunnel(true);
         Some(Place { tunnels: self.clone(), owner })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.tunnels.metrics.tunnel(false);
-        let mut open = self.tunnels.open.borrow_mut();
+        let mut open = self.tunnels.lock();
         if let Some(count) = open.get_mut(&self.owner) {
             *count -= 1;
             if *count == 0 {

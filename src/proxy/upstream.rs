@@ -19,7 +19,6 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::budget::Limits;
 use crate::identity::Identity;
-use crate::metrics::Metrics;
 use crate::route::EndpointSet;
 
 use super::body::RequestBody;
@@ -74,8 +73,7 @@ pub enum ConnectError {
 
 impl Upstreams {
     /// Empty pools. Called on the data thread, whose local tasks look after them.
-    pub fn new(limits: Arc<Limits>, metrics: Metrics) -> Self {
-        let tunnels = Tunnels::new(metrics);
+    pub(super) fn new(limits: Arc<Limits>, tunnels: Tunnels) -> Self {
         let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels });
         spawn_local(sweep(Rc::downgrade(&pools)));
         Self(pools)
@@ -202,6 +200,7 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     fn endpoints(ports: std::ops::Range<u16>) -> EndpointSet {
         let set = EndpointSet::default();
@@ -210,7 +209,7 @@ mod tests {
     }
 
     async fn with_pools(test: impl FnOnce(Upstreams)) {
-        LocalSet::new().run_until(async { test(Upstreams::new(Arc::default(), Metrics::new())) }).await;
+        LocalSet::new().run_until(async { test(Upstreams::new(Arc::default(), Tunnels::new(Metrics::new()))) }).await;
     }
 
     #[tokio::test]

@@ -125,6 +125,7 @@ impl House {
             clock: clock.clone(),
             metrics: metrics.clone(),
             limits,
+            public_http_port: http.port(),
             public_https_port: https.port(),
         };
         let running = Some(bound.start(&shared).unwrap());

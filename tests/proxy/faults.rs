@@ -59,6 +59,19 @@ fn a_stall_before_the_response_is_504() {
 }
 
 #[test]
+fn a_client_that_goes_away_before_the_response_leaves_its_outcome() {
+    let upstream = Upstream::scripted(|_| Reply::SendAndStall(Vec::new()));
+    let plane = Plane::of(&[upstream.address]);
+    let mut client = plane.client();
+    client.send(GET);
+    let decision = plane.trail.until(1).remove(0);
+    drop(client);
+    let outcome = plane.trail.until(2).remove(1);
+    assert_eq!((&decision["kind"], &decision["path"]), (&"AuthorizationAllowed".into(), &"/".into()));
+    assert_eq!((&outcome["of"], &outcome["status"], &outcome["complete"]), (&0.into(), &0.into(), &false.into()));
+}
+
+#[test]
 fn garbage_is_502() {
     for garbage in [
         "SSH-2.0-OpenSSH_9.6\r\n",

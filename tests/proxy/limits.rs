@@ -30,7 +30,7 @@ fn closes_after(client: &mut Client) -> Duration {
 fn the_limits_are_the_published_ones() {
     let it = Limits::default();
     let kib = |bytes: u32| format!("{} KiB", bytes / 1024);
-    let heads = [it.header_bytes, it.target_bytes, it.cookie_bytes, it.own_body_bytes];
+    let heads = [it.header_bytes, portcullis::path::TARGET_LIMIT, it.cookie_bytes, it.own_body_bytes];
     let [fields, target, cookies, own_body] = heads.map(|bytes| kib(u32::try_from(bytes).unwrap()));
     let seconds = |span: Duration| format!("{} s", span.as_secs());
     let rows = [
@@ -62,7 +62,7 @@ fn the_limits_are_the_published_ones() {
             format!("{}; {}", seconds(it.connect), seconds(it.response_head))
         }),
         ("Upstream: idle connections to an endpoint, a data thread", it.idle_upstream.to_string()),
-        ("Tunnels of one person (or, of nobody, one address), a data thread", {
+        ("Tunnels of one person (or, of nobody, one address)", {
             format!("{}; closed after {} h of silence", it.tunnels, it.tunnel_idle.as_secs() / 3600)
         }),
         ("Body of a request to an endpoint of ours", own_body),

@@ -237,6 +237,21 @@ fn a_route_may_bound_the_whole_exchange() {
 }
 
 #[test]
+fn the_bound_of_the_whole_exchange_holds_for_connecting_too() {
+    // Whoever comes to a full queue waits for its turn, which never comes.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let _waits = TcpStream::connect(address).unwrap();
+    let within = Some(Duration::from_millis(300));
+    let settings = RouteSettings { request_timeout: within, ssl_redirect: false, ..RouteSettings::default() };
+    let limits = Limits { connect: Duration::from_secs(3600), ..Limits::default() };
+    let plane = Plane::start(snapshot_of(vec![open_with("app.test", &[address], settings)], &[]), limits);
+    assert_eq!(plane.client().ask("GET / HTTP/1.1\r\nhost: app.test\r\n\r\n").status, 504);
+}
+
+#[test]
 fn an_http2_request_with_two_hosts_is_refused() {
     let upstream = Upstream::ok();
     let plane = Plane::of(&[upstream.address]);

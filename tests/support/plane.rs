@@ -187,6 +187,7 @@ impl Plane {
             clock,
             metrics: Metrics::new(),
             limits,
+            public_http_port: http.port(),
             public_https_port: https.port(),
         };
         let running = Some(bound.start(&shared).unwrap());
