@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::anyone;
 
 const ADDRESS: &str = "PORTCULLIS_TEST_ADDRESS";
 const HOST: &str = "PORTCULLIS_TEST_HOST";
@@ -64,17 +65,13 @@ pub fn is_asked_for() -> bool {
 #[expect(clippy::disallowed_methods, reason = "this is how the test talks to itself")]
 pub fn run() {
     let (address, host) = (env::var(ADDRESS).unwrap(), env::var(HOST).unwrap());
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
-        .with_no_client_auth();
+    let config = anyone::config(default_provider(), rustls::DEFAULT_VERSIONS);
     let name = ServerName::try_from(host.clone()).unwrap();
     let socket = TcpStream::connect(address).unwrap();
+    let port = socket.peer_addr().unwrap().port();
     let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket);
     let request = format!(
-        "GET /path?query=1 HTTP/1.1\r\nhost: {host}\r\nuser-agent: test\r\naccept: text/html\r\n\
+        "GET /path?query=1 HTTP/1.1\r\nhost: {host}:{port}\r\nuser-agent: test\r\naccept: text/html\r\n\
         accept-language: en\r\naccept-encoding: gzip\r\ncookie: {}\r\n\r\n",
         env::var(COOKIE).unwrap()
     );
@@ -102,43 +99,4 @@ fn answer(stream: &mut impl Read) {
         }
     }
     assert!(bytes.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&bytes[..length]));
-}
-
-/// Takes any certificate: who answers is not what is tried here.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../support/anyone.rs"]
+mod anyone;
 mod client;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/plane.rs"]

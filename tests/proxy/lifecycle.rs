@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use http::Request;
@@ -94,9 +94,12 @@ fn a_panic_is_one_500_and_nobody_elses_concern() {
 
 #[test]
 fn what_runs_is_finished_and_what_waits_is_served() {
-    let upstream = Upstream::scripted(|seen| {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let upstream = Upstream::scripted(move |seen| {
         if seen.line().contains("/slow") {
-            std::thread::sleep(Duration::from_millis(500));
+            // Ends with the test's end of the channel.
+            _ = released.lock().unwrap().recv();
         }
         Reply::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec())
     });
@@ -114,6 +117,7 @@ fn what_runs_is_finished_and_what_waits_is_served() {
         let answer = client.ask(GET);
         assert_eq!(answer.status, 200);
     }
+    drop(release);
     assert_eq!(slow.answer().map(|answer| answer.status), Some(200));
     assert!(slow.is_closed() && idle.is_closed());
     drop(waiting);

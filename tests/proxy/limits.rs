@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use portcullis::budget::Limits;
-use tokio::time::Instant;
 
 use crate::plane::{Client, Plane, certificate, open, snapshot_of};
 use crate::tls::{h2, h2_with_window};
@@ -17,13 +16,6 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: app.test\r\n\r\n";
 
 fn plane(upstream: &Upstream, limits: Limits) -> Plane {
     Plane::start(snapshot_of(vec![open("app.test", &[upstream.address])], &[certificate(&["app.test"])]), limits)
-}
-
-/// How long a connection stays open from now.
-fn closes_after(client: &mut Client) -> Duration {
-    let start = Instant::now();
-    assert!(client.is_closed());
-    start.elapsed()
 }
 
 #[test]
@@ -126,33 +118,27 @@ fn a_head_must_come_in_time() {
     let plane = plane(&Upstream::ok(), limits);
     let mut client = plane.client();
     client.send("GET / HTTP/1.1\r\nhost: a");
-    let open = closes_after(&mut client);
-    assert!((250..2000).contains(&open.as_millis()), "{open:?}");
+    assert!(client.is_closed());
     // Also when bytes keep coming, and on a connection that served before.
     let mut client = plane.client();
     assert_eq!(client.ask(GET).status, 200);
-    let start = Instant::now();
     client.send("GET / HTTP/1.1\r\n");
-    while client.stream.write_all(b"x-a: b\r\n").is_ok() {
+    let trickled = (0..90).take_while(|_| {
         std::thread::sleep(Duration::from_millis(20));
-        assert!(start.elapsed() < Duration::from_secs(5));
-    }
-    assert!(start.elapsed() > Duration::from_millis(250));
+        client.stream.write_all(b"x-a: b\r\n").is_ok()
+    });
+    assert!(trickled.count() < 90);
 }
 
 #[test]
 fn an_idle_connection_is_closed() {
     let limits = Limits { idle: Duration::from_millis(300), ..Limits::default() };
     let plane = plane(&Upstream::ok(), limits);
-    let mut fresh = plane.client();
-    let open = closes_after(&mut fresh);
-    assert!((250..2000).contains(&open.as_millis()), "{open:?}");
+    assert!(plane.client().is_closed());
     let mut used = plane.client();
     assert_eq!(used.ask(GET).status, 200);
-    let open = closes_after(&mut used);
-    assert!((250..2000).contains(&open.as_millis()), "{open:?}");
-    let open = plane.block_on(crate::tls::h2_idle(plane.https));
-    assert!((250..8000).contains(&open.as_millis()), "{open:?}");
+    assert!(used.is_closed());
+    assert!(plane.block_on(crate::tls::h2_ends(plane.https, b"")));
 }
 
 #[test]
@@ -172,10 +158,8 @@ fn a_handshake_must_come_in_time() {
     let plane = plane(&Upstream::ok(), limits);
     for bytes in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
         let mut client = Client::connect(plane.https);
-        client.send(bytes);
-        let start = Instant::now();
-        client.rest();
-        assert!((250..2000).contains(&start.elapsed().as_millis()), "{bytes:?}");
+        // An alert may come first.
+        client.send(bytes).rest();
     }
 }
 
@@ -190,27 +174,23 @@ fn a_client_that_takes_nothing_is_closed() {
     let plane = plane(&upstream, Limits { stalled: Duration::from_millis(400), ..Limits::default() });
     let mut client = plane.client();
     client.send(GET);
-    let outcome = loop {
-        let lines = plane.trail.lines();
-        if let Some(outcome) = lines.into_iter().find(|line| line.get("sent").is_some()) {
-            break outcome;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
+    let outcome = plane.trail.until(2).remove(1);
     assert_eq!(outcome["complete"], false);
     assert!(client.rest().len() < 64 * 1024 * 1024);
 }
 
 #[test]
 fn connections_beyond_the_budget_wait() {
-    let plane = plane(&Upstream::ok(), Limits { connections: 2, ..Limits::default() });
+    let upstream = Upstream::ok();
+    let plane = plane(&upstream, Limits { connections: 2, ..Limits::default() });
     let (mut one, mut two) = (plane.client(), plane.client());
     assert_eq!((one.ask(GET).status, two.ask(GET).status), (200, 200));
     let mut three = plane.client();
-    three.send(GET);
-    three.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    assert!(std::io::Read::read(&mut three.stream, &mut [0]).is_err());
-    three.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    three.send("GET /three HTTP/1.1\r\nhost: app.test\r\n\r\n");
+    for _ in 0..10 {
+        assert_eq!((one.ask(GET).status, two.ask(GET).status), (200, 200));
+    }
+    assert!(upstream.seen().iter().all(|seen| seen.line() == "GET / HTTP/1.1"));
     drop(one);
     drop(two);
     assert_eq!(three.answer().map(|answer| answer.status), Some(200));

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod admission;
+#[path = "../support/anyone.rs"]
+mod anyone;
 mod bad_objects;
 mod faults;
 mod fields;

@@ -10,61 +10,22 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis::budget::Limits;
 use portcullis::tls::Certificate;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, cipher_suite, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, ClientConfig, DigitallySignedStruct, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme,
-    SupportedCipherSuite, SupportedProtocolVersion,
+    CipherSuite, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite,
+    SupportedProtocolVersion,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::anyone;
 use crate::plane::{Plane, certificate, open, snapshot_of};
 use crate::upstream::Upstream;
-
-/// Takes any certificate: what is shown is what the tests look at.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
 
 /// A client configuration with these suites, groups and versions.
 fn config(
@@ -74,12 +35,7 @@ fn config(
     alpn: &[&str],
 ) -> Arc<ClientConfig> {
     let provider = CryptoProvider { cipher_suites: suites.to_vec(), kx_groups: groups.to_vec(), ..default_provider() };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
-        .with_no_client_auth();
+    let mut config = anyone::config(provider, versions);
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Arc::new(config)
 }
@@ -338,17 +294,7 @@ async fn h2_frame(stream: &mut TlsStream<TcpStream>) -> (u8, Vec<u8>) {
     (head[3], payload)
 }
 
-/// How long an HTTP/2 connection without a request stays open.
-pub async fn h2_idle(address: SocketAddr) -> std::time::Duration {
-    let mut stream = connect(address, "app.test", ordinary(&["h2"])).await.unwrap();
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let start = tokio::time::Instant::now();
-    // A peer that closes without close_notify has still closed.
-    drop(stream.read_to_end(&mut Vec::new()).await);
-    start.elapsed()
-}
-
-/// Whether the server closes an HTTP/2 connection over these frames, long before it would for being idle.
+/// Whether the server closes an HTTP/2 connection over these frames, long before the usual time for being idle.
 pub async fn h2_ends(address: SocketAddr, frames: &[u8]) -> bool {
     let stream = connect(address, "app.test", ordinary(&["h2"])).await.unwrap();
     let (mut reads, mut writes) = tokio::io::split(stream);

@@ -139,12 +139,11 @@ fn outcome(plane: &Plane) -> (u64, u64, bool) {
 #[test]
 fn a_tunnel_keeps_its_place_among_the_connections() {
     let upstream = echo();
-    let (plane, tunnel) = with_tunnel(&upstream, Limits { connections: 1, ..Limits::default() });
+    let (plane, mut tunnel) = with_tunnel(&upstream, Limits { connections: 1, ..Limits::default() });
     let mut waiting = plane.client();
     waiting.send(upgrade(""));
-    waiting.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    assert!(std::io::Read::read(&mut waiting.stream, &mut [0]).is_err());
-    waiting.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!((0..10).all(|_| echoes(&mut tunnel, "still")));
+    assert_eq!(upstream.seen().len(), 1);
     drop(tunnel);
     assert_eq!(waiting.answer().map(|answer| answer.status), Some(101));
 }
@@ -153,10 +152,10 @@ fn a_tunnel_keeps_its_place_among_the_connections() {
 fn a_drain_waits_for_tunnels() {
     let upstream = echo();
     let (mut plane, mut tunnel) = with_tunnel(&upstream, Limits::default());
-    let mut drained = plane.drain();
-    let early = plane.block_on(async { tokio::time::timeout(Duration::from_millis(300), &mut drained).await });
-    assert!(early.is_err());
-    assert!(echoes(&mut tunnel, "still"));
+    let drained = plane.drain();
+    // The sockets close once their queues are empty; the tunnel goes on.
+    while std::net::TcpStream::connect(plane.http).is_ok() {}
+    assert!(echoes(&mut tunnel, "still") && !drained.is_finished());
     drop(tunnel);
     plane.block_on(async { tokio::time::timeout(Duration::from_secs(10), drained).await }).unwrap().unwrap();
     assert_eq!(outcome(&plane), (10, 10, true));
