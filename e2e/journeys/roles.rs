@@ -41,7 +41,7 @@ enum Use {
 const VERBS: &[(&str, &[&str], Use)] = &[
     ("list", WATCHED, Use::GoesLive),
     ("watch", WATCHED, Use::Follows),
-    ("patch", &["ingresses/status", "policies/status", "identityproviders/status", "events"], Use::Writes),
+    ("patch", WRITTEN, Use::Writes),
     ("create", &["events"], Use::Writes),
     ("create", &["leases"], Use::Leads),
     ("get", &["leases"], Use::Leads),
@@ -63,6 +63,9 @@ const WATCHED: &[&str] = &[
     "policies",
     "portcullises",
 ];
+
+const WRITTEN: &[&str] =
+    &["ingresses/status", "policies/status", "identityproviders/status", "portcullises/status", "events"];
 
 /// A user, and the verb that he lacks.
 struct User {
@@ -180,9 +183,10 @@ impl User {
         let read = |kind: &str, object: &str| bed.cluster.read(&[kind, object, "--namespace", name]);
         let written = within(limit, async || {
             let ingress = read("ingress", "web");
-            let conditions = ["policies.portcullis.dev", "identityproviders.portcullis.dev"].map(|kind| {
-                read(kind, if kind.starts_with("pol") { "web" } else { name })["status"]["conditions"][0].clone()
-            });
+            let conditions =
+                [("policies", "web"), ("identityproviders", name), ("portcullises", name)].map(|(kind, object)| {
+                    read(&format!("{kind}.portcullis.dev"), object)["status"]["conditions"][0].clone()
+                });
             ingress["status"]["loadBalancer"]["ingress"][0]["ip"] == PUBLISHED
                 && conditions.iter().all(Value::is_object)
                 && events(bed, name).iter().any(|event| event["regarding"]["kind"] == "Policy")

@@ -28,6 +28,7 @@ pub async fn journey(bed: &Bed) {
     an_expired_certificate_is_told_and_stays(bed, &mut first).await;
     an_address_that_somebody_removes_comes_back(bed).await;
     a_policy_says_what_became_of_it(bed).await;
+    a_portcullis_says_whether_it_can_be_used(bed).await;
     a_provider_says_why_nobody_can_sign_in(bed).await;
     of_two_that_claim_a_host_the_younger_is_told(bed, &mut first).await;
     who_ends_gives_the_lease_back_and_takes_nothing_away(bed, &client, first).await;
@@ -89,6 +90,22 @@ async fn a_policy_says_what_became_of_it(bed: &Bed) {
     let said = condition(bed, "policies.portcullis.dev", "idle", "Accepted", "False", "").await;
     assert!(said.starts_with("spec.rules[0]"), "{said}");
     event(bed, NAMESPACE, "idle", "spec.rules[0]").await;
+}
+
+async fn a_portcullis_says_whether_it_can_be_used(bed: &Bed) {
+    let accepted = async |status: &str, reason: &str| {
+        condition(bed, "portcullises.portcullis.dev", "default", "Accepted", status, reason).await
+    };
+    let patch = |access: Value| {
+        let patch = json!({"spec": {"access": access}}).to_string();
+        bed.cluster.kubectl(&["patch", "portcullises.portcullis.dev", "default", "--type", "merge", "--patch", &patch]);
+    };
+    accepted("True", "Accepted").await;
+    patch(json!({"required": "x"}));
+    let said = accepted("False", "ParametersInvalid").await;
+    assert!(said.starts_with("spec.access.required"), "{said}");
+    patch(json!({"required": null}));
+    accepted("True", "Accepted").await;
 }
 
 async fn a_provider_says_why_nobody_can_sign_in(bed: &Bed) {

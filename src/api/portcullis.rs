@@ -1,5 +1,6 @@
 //! `Portcullis`: the settings of one installation.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,17 @@ use super::{Unknown, written};
 #[derive(CustomResource, Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "portcullis.dev", version = "v1alpha1", kind = "Portcullis", plural = "portcullises")]
 #[kube(doc = "The settings of one installation, named by `parameters` of an IngressClass.")]
-#[kube(derive = "PartialEq", derive = "Default")]
+#[kube(status = "PortcullisStatus", derive = "PartialEq", derive = "Default")]
+#[kube(
+    printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type==\"Accepted\")].status"}"#
+)]
+#[kube(
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Accepted\")].reason"}"#
+)]
+#[kube(printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#)]
+#[kube(
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Accepted\")].message"}"#
+)]
 #[serde(rename_all = "camelCase")]
 pub struct PortcullisSpec {
     /// Names of the IdentityProviders that are offered; the first is the one of a route that names none.
@@ -131,4 +142,16 @@ pub struct HstsSpec {
     /// Fields that this version does not know.
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+/// What became of it; said where a class names it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PortcullisStatus {
+    /// `metadata.generation` that this speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted` (the settings can be used and every provider is there).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }

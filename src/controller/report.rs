@@ -108,6 +108,8 @@ pub struct Report {
     pub policies: BTreeMap<ObjectName, PolicyState>,
     /// Providers, and whether each could be compiled.
     pub providers: BTreeMap<ObjectName, ProviderState>,
+    /// The `Portcullis` objects that classes of ours name, and what became of each.
+    pub portcullises: BTreeMap<ObjectName, PortcullisState>,
     /// Ends of validity, by Secret.
     pub certificates: BTreeMap<ObjectName, Timestamp>,
 }
@@ -142,6 +144,15 @@ pub struct ProviderState {
     /// Its issuer, for looking up what discovery says.
     pub issuer: Option<crate::identity::Issuer>,
     /// Whether it is accepted.
+    pub accepted: bool,
+}
+
+/// A `Portcullis`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PortcullisState {
+    /// `metadata.generation` that was compiled.
+    pub observed_generation: Option<i64>,
+    /// Whether it is accepted: no finding of severity error on it.
     pub accepted: bool,
 }
 

@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Live;
 use super::report::{Finding, Kind, ObjectRef};
-use crate::api::{IdentityProvider, Policy};
+use crate::api::{IdentityProvider, Policy, Portcullis};
 use crate::clock::Clock;
 use crate::oidc::Oidc;
 use event::Announcer;
@@ -204,6 +204,7 @@ impl StatusWriter {
             Kind::Ingress => self.apply_in::<Ingress>(wanted).await,
             Kind::Policy => self.apply_in::<Policy>(wanted).await,
             Kind::IdentityProvider => self.apply_to(&Api::<IdentityProvider>::all(self.client.clone()), wanted).await,
+            Kind::Portcullis => self.apply_to(&Api::<Portcullis>::all(self.client.clone()), wanted).await,
             kind => Answer::Refused(format!("a {kind:?} has no status")),
         }
     }

@@ -187,8 +187,12 @@ fn states(report: &Report) -> Vec<String> {
         let issuer = state.issuer.as_ref().map(ToString::to_string);
         format!("IdentityProvider {name}: accepted {accepted}, {generation:?}, {issuer:?}")
     });
+    let portcullises = report.portcullises.iter().map(|(name, state)| {
+        let (accepted, generation) = (state.accepted, state.observed_generation);
+        format!("Portcullis {name}: accepted {accepted}, {generation:?}")
+    });
     let certificates = report.certificates.iter().map(|(name, end)| format!("Secret {name}: until {end}"));
-    ingresses.chain(policies).chain(providers).chain(certificates).collect()
+    ingresses.chain(policies).chain(providers).chain(portcullises).chain(certificates).collect()
 }
 
 fn tell_route(route: &Route) -> String {

@@ -1,6 +1,6 @@
 //! Which classes and Ingresses are ours: by the controller string of the class, never by its name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::fields::{Fields, Pointer};
 use super::provider::Providers;
 use super::settings::Settings;
 use crate::api::annotations::{self, Annotations, BadAnnotation};
-use crate::controller::report::{Kind, Notes, Report};
+use crate::controller::report::{Kind, Notes, PortcullisState, Report};
 use crate::controller::world::{ObjectName, Stored, World};
 use crate::route::ClosedReason;
 
@@ -48,7 +48,8 @@ const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 
 /// The classes with our controller string.
 pub(super) fn compile(world: &World, defaults: &Defaults, providers: &Providers, report: &mut Report) -> Classes {
-    let settings = portcullises(world, providers, report);
+    let (named, _) = parameters(world, defaults);
+    let settings = portcullises(world, &named, providers, report);
     let mut classes = Classes::new();
     for (name, class) in &world.classes {
         let mut notes = Notes::on(Kind::IngressClass, name);
@@ -67,6 +68,18 @@ pub(super) fn compile(world: &World, defaults: &Defaults, providers: &Providers,
         report.take(notes);
     }
     classes
+}
+
+/// The names of what the parameters of classes lead to, by the name alone: of ours, and of others.
+pub(super) fn parameters<'w>(world: &'w World, defaults: &Defaults) -> (BTreeSet<&'w str>, BTreeSet<&'w str>) {
+    let (mut ours, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for class in world.classes.values().filter_map(Stored::decoded) {
+        let is_ours = controller(class) == Some(defaults.controller.as_str());
+        let parameters = class.spec.as_ref().and_then(|spec| spec.parameters.as_ref());
+        let names = if is_ours { &mut ours } else { &mut others };
+        names.extend(parameters.map(|parameters| parameters.name.as_str()));
+    }
+    (ours, others)
 }
 
 /// The Ingresses of these classes that are not on their way out, the oldest first, then by namespace and name.
@@ -106,7 +119,7 @@ fn created(ingress: &Ingress) -> Option<Timestamp> {
     ingress.metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
 
-pub(super) fn controller(class: &IngressClass) -> Option<&str> {
+fn controller(class: &IngressClass) -> Option<&str> {
     class.spec.as_ref()?.controller.as_deref()
 }
 
@@ -156,7 +169,12 @@ struct Portcullis {
     broken: bool,
 }
 
-fn portcullises(world: &World, providers: &Providers, report: &mut Report) -> BTreeMap<Arc<str>, Portcullis> {
+fn portcullises(
+    world: &World,
+    named: &BTreeSet<&str>,
+    providers: &Providers,
+    report: &mut Report,
+) -> BTreeMap<Arc<str>, Portcullis> {
     let mut all = BTreeMap::new();
     for (name, object) in &world.portcullises {
         let mut notes = Notes::on(Kind::Portcullis, name);
@@ -174,6 +192,11 @@ fn portcullises(world: &World, providers: &Providers, report: &mut Report) -> BT
                 Portcullis { settings: Settings::default(), broken: true }
             }
         };
+        if named.contains(&*name.name) {
+            let observed_generation = object.decoded().and_then(|object| object.metadata.generation);
+            let state = PortcullisState { observed_generation, accepted: !notes.has_errors() };
+            report.portcullises.insert(name.clone(), state);
+        }
         report.take(notes);
         all.insert(Arc::clone(&name.name), portcullis);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::class::{self, Class, Ours};
 use super::defaults::Defaults;
 use super::settings::{Claims, Settings};
-use crate::controller::world::{ObjectName, Stored, World};
+use crate::controller::world::{ObjectName, World};
 use crate::host::{Host, HostMatch};
 
 /// The hosts of all Ingresses of ours.
@@ -86,15 +86,9 @@ impl Hosts {
 /// when it is gone and a class of ours names it still, and when no class names it, which may be a slip in ours: else such a
 /// slip would let other classes of ours take the hosts over.
 pub(super) fn claims(world: &World, defaults: &Defaults) -> Claims {
-    let (mut named, mut foreign) = (BTreeSet::new(), BTreeSet::new());
-    for class in world.classes.values().filter_map(Stored::decoded) {
-        let is_ours = class::controller(class) == Some(defaults.controller.as_str());
-        let parameters = class.spec.as_ref().and_then(|spec| spec.parameters.as_ref());
-        let names = if is_ours { &mut named } else { &mut foreign };
-        names.extend(parameters.map(|parameters| parameters.name.as_str()));
-    }
+    let (ours, others) = class::parameters(world, defaults);
     let holds = |name: &ObjectName| {
-        named.contains(&*name.name) || world.portcullises.contains_key(name) && !foreign.contains(&*name.name)
+        ours.contains(&*name.name) || world.portcullises.contains_key(name) && !others.contains(&*name.name)
     };
     let mut claims = Claims::new();
     for (_, portcullis) in world.last_portcullises.iter().filter(|(name, _)| holds(name)) {

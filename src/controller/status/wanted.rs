@@ -11,10 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::api::{IdentityProviderStatus, PolicyStatus};
+use crate::api::{IdentityProviderStatus, PolicyStatus, PortcullisStatus};
 use crate::controller::Live;
 use crate::controller::complaint::field_path;
-use crate::controller::report::{Finding, IngressState, Kind, ObjectRef, PolicyState, ProviderState, Report, Severity};
+use crate::controller::report::{
+    Finding, IngressState, Kind, ObjectRef, PolicyState, PortcullisState, ProviderState, Report, Severity,
+};
 use crate::controller::world::{ObjectName, Objects, World};
 use crate::identity::Issuer;
 use crate::oidc::IssuerHealth;
@@ -77,7 +79,8 @@ pub(super) struct Here<'a> {
 
 /// All statuses that differ from the live ones, newest objects first.
 pub(super) fn statuses(here: Here<'_>, live: &Live) -> Vec<Wanted> {
-    let mut all: Vec<_> = ingresses(here, live).chain(policies(here, live)).chain(providers(here, live)).collect();
+    let installation = providers(here, live).chain(portcullises(here, live));
+    let mut all: Vec<_> = ingresses(here, live).chain(policies(here, live)).chain(installation).collect();
     all.sort_by_key(|wanted| Reverse(wanted.created));
     all
 }
@@ -189,6 +192,20 @@ fn provider_status(
     let mut conditions = vec![accepted, ready];
     conditions.iter_mut().for_each(|condition| condition.observed_generation = state.observed_generation);
     IdentityProviderStatus { observed_generation: state.observed_generation, conditions }
+}
+
+fn portcullises<'a>(here: Here<'a>, live: &'a Live) -> impl Iterator<Item = Wanted> + 'a {
+    decoded(&live.world.portcullises).filter_map(move |(name, portcullis)| {
+        let PortcullisState { observed_generation, accepted: is_accepted } = *live.report.portcullises.get(name)?;
+        let object = ObjectRef { kind: Kind::Portcullis, name: name.clone() };
+        let held = portcullis.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let mut accepted = accepted(&live.report, &object, is_accepted);
+        accepted.observed_generation = observed_generation;
+        let mut status = PortcullisStatus { observed_generation, conditions: vec![accepted] };
+        date(&mut status.conditions, held, here.now);
+        let differs = portcullis.status.as_ref() != Some(&status);
+        differs.then(|| Wanted::new(Kind::Portcullis, portcullis, json!(status)))
+    })
 }
 
 /// `Accepted`: true, or false with the findings on the object.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use k8s_openapi::api::networking::v1::Ingress as IngressObject;
 
 use super::*;
-use crate::api::{IdentityProvider, Policy};
+use crate::api::{IdentityProvider, Policy, Portcullis};
 use crate::controller::world::Stored;
 use crate::oidc::{IssuerFailure, IssuerFault};
 
@@ -137,6 +137,33 @@ fn a_policy_says_whether_it_is_accepted_and_decides_over_anything() {
     let broken = said(&live(policy(&json!(null), &json!([])), policy_report(&["web"], vec![no_principal()])));
     let message = "spec.rules[0]: an `Allow` says whom it allows; write `principal`";
     assert_eq!(broken[0].1["conditions"][0]["message"], message);
+}
+
+#[test]
+fn a_portcullis_that_a_class_names_says_whether_it_is_accepted() {
+    let object: Portcullis =
+        serde_json::from_value(json!({"metadata": {"name": "default", "generation": 4}, "spec": {}})).unwrap();
+    let default = ObjectName::new("", "default");
+    let world =
+        World { portcullises: [(default.clone(), Stored::Decoded(Arc::new(object)))].into(), ..World::default() };
+    assert_eq!(said(&live(world.clone(), Report::default())), [], "nobody names it");
+    let finding = Finding {
+        object: ObjectRef { kind: Kind::Portcullis, name: default.clone() },
+        reason: "ParametersInvalid",
+        ..no_principal()
+    };
+    for (findings, expected) in
+        [(vec![], "Accepted=True Accepted"), (vec![finding], "Accepted=False ParametersInvalid")]
+    {
+        let state = PortcullisState { observed_generation: Some(4), accepted: findings.is_empty() };
+        let report = Report { portcullises: [(default.clone(), state)].into(), findings, ..Report::default() };
+        let [(_, status)] = &said(&live(world.clone(), report))[..] else { panic!("one status") };
+        assert_eq!(conditions(status), [expected]);
+        assert_eq!(
+            (&status["observedGeneration"], &status["conditions"][0]["observedGeneration"]),
+            (&json!(4), &json!(4))
+        );
+    }
 }
 
 #[test]
