@@ -36,7 +36,7 @@ struct Limits {
 }
 
 const LIMITS: Limits = Limits {
-    connections: 256,
+    connections: 1024,
     head: Duration::from_secs(30),
     body_bytes: 64 * 1024,
     body: Duration::from_secs(10),

@@ -149,8 +149,8 @@ impl OutcomeLine {
 }
 
 impl Event<'static> {
-    /// The event of a request that ended before anything was decided.
-    pub(super) fn abandoned() -> Self {
+    /// The event of a request that ended before anything was known or decided.
+    pub fn abandoned() -> Self {
         Self {
             kind: Kind::Abandoned,
             reason: "abandoned",

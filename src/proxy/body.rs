@@ -1,6 +1,6 @@
 //! Bodies in either direction, with their deadlines, limits and counts.
 //!
-//! A [`ProxyBody`] holds the place of its request's outcome and, where it streams, the upstream connection: the outcome is
+//! A [`ProxyBody`] owes its request's outcome and holds, where it streams, the upstream connection: the outcome is
 //! written and the connection given back when the body ends, or dropped with it.
 
 use std::cell::Cell;
@@ -111,7 +111,7 @@ pub(super) struct Idle {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-/// Gives an answer of our own the place of its outcome; `None` where the request had none (it was never reserved).
+/// Gives an answer of our own the outcome that it owes; `None` where the request had none (it was never reserved).
 pub fn own(response: Response<Bytes>, mut outcome: Option<Outcome>) -> Response<ProxyBody> {
     let status = response.status().as_u16();
     if let Some(outcome) = &mut outcome {

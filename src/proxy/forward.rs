@@ -56,7 +56,7 @@ pub type SessionEnd = Pin<Box<dyn Future<Output = ()>>>;
 pub struct Failed {
     /// Why.
     pub error: UpstreamError,
-    /// The place of its outcome, for the body of the answer.
+    /// The outcome that it owes, for the body of the answer.
     pub outcome: Outcome,
 }
 

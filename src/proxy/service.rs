@@ -121,14 +121,9 @@ impl Service {
         let event = Event {
             kind: Kind::RequestRejected,
             reason: refusal.reason(),
-            rule: None,
-            subject: None,
-            method: "",
-            host: "",
-            path: "",
-            ingress: None,
             peer: Some(conn.peer.ip()),
             generation: self.shared.reader.generation(),
+            ..Event::abandoned()
         };
         slot.decided(event).note(|outcome| outcome.status = status);
         self.shared.metrics.request(refusal.reason(), status, Duration::ZERO);

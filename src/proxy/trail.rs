@@ -15,9 +15,6 @@ use super::negotiation::Form;
 use super::pages::Page;
 use super::rejection::{Refusal, Rejection};
 
-/// Why nothing was decided: the client went away first.
-const ABANDONED: &str = "abandoned";
-
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is known of a request so far, with the reserved place of its record. `'s` is the snapshot.
@@ -124,10 +121,12 @@ impl<'s> Trail<'s> {
     }
 }
 
+/// Its client went away before an answer.
 impl Drop for Trail<'_> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            drop(slot.decided(self.event(Kind::Abandoned, ABANDONED)));
+            let Event { kind, reason, .. } = Event::abandoned();
+            drop(slot.decided(self.event(kind, reason)));
         }
     }
 }
