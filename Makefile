@@ -40,7 +40,7 @@ lint: ## Check formatting, lints, dependencies
 
 .PHONY: bench
 bench: ## Compare CPU per request with nginx and HAProxy, side by side in one run
-	@scripts/needs base bench
+	@scripts/needs base e2e bench
 	bench/run
 
 .PHONY: crds

@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
     };
     let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let chosen = |journey: &&Journey| filters.is_empty() || filters.iter().any(|part| journey.name.contains(&***part));
-    let bed = Bed::start(Path::new(&programs)).await;
+    let bed = Bed::start(Path::new(&programs), "e2e").await;
     let mut failed = Vec::new();
     for journey in JOURNEYS.iter().filter(chosen) {
         if !passes(journey, &bed).await {

@@ -10,6 +10,7 @@ pub mod controller;
 pub mod eventually;
 pub mod liar;
 pub mod objects;
+#[allow(dead_code, reason = "the bench uses the rest")]
 pub mod portcullis;
 pub mod program;
 pub mod provider;

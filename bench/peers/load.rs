@@ -1,5 +1,6 @@
 //! The load: kept-alive connections over TLS 1.3, each with as many requests at once as its protocol is used with.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,16 +10,19 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::proxies::{HOST, Proxy};
+use crate::Proxy;
+use crate::portcullis::HOST;
 use crate::upstream::BODY;
 
 /// What is spoken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1, 64 connections with one request each.
     Http1,
@@ -26,18 +30,43 @@ pub enum Protocol {
     Http2,
 }
 
+/// Who asks: signed in at Portcullis, with a cookie that others forward.
+pub struct Visitor {
+    roots: RootCertStore,
+    cookie: String,
+}
+
 /// A load on one proxy.
 pub struct Load<'a> {
     proxy: &'a Proxy,
+    visitor: &'a Visitor,
     protocol: Protocol,
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
+impl Visitor {
+    /// One who trusts this authority.
+    pub fn new(authority: &str, cookie: String) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).expect("our own PEM")).expect("an anchor");
+        Self { roots, cookie }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        })
+    }
+}
+
 impl<'a> Load<'a> {
     /// A load that is not yet running.
-    pub fn new(proxy: &'a Proxy, protocol: Protocol) -> Self {
-        Self { proxy, protocol, done: Arc::default(), stop: Arc::default() }
+    pub fn new(proxy: &'a Proxy, visitor: &'a Visitor, protocol: Protocol) -> Self {
+        Self { proxy, visitor, protocol, done: Arc::default(), stop: Arc::default() }
     }
 
     /// Loads for a while; gives how many requests were answered, each with the right status and body.
@@ -95,7 +124,7 @@ impl<'a> Load<'a> {
     }
 
     fn request(&self, target: &str) -> Request<Empty<Bytes>> {
-        let mut request = Request::get(target).header("cookie", &self.proxy.cookie).header("accept", "*/*");
+        let mut request = Request::get(target).header("cookie", &self.visitor.cookie).header("accept", "*/*");
         if self.protocol == Protocol::Http1 {
             request = request.header("host", HOST);
         }
@@ -104,7 +133,7 @@ impl<'a> Load<'a> {
 
     async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
         let mut config =
-            rustls::ClientConfig::builder().with_root_certificates(self.proxy.roots.clone()).with_no_client_auth();
+            ClientConfig::builder().with_root_certificates(self.visitor.roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = TcpStream::connect(self.proxy.address).await.expect("the proxy listens");
         stream.set_nodelay(true).expect("a TCP socket");

@@ -1,19 +1,36 @@
 //! CPU per request, side by side in one run: Portcullis with sign-in and policy, nginx and HAProxy without.
 //!
-//! CPU time is what the scheduler counted for all threads of a proxy (`/proc/PID/task/*/schedstat`), which every machine
-//! has; hardware counters it need not have. Sessions of Portcullis rest in memory: a request whose session is cached asks no
-//! store, whichever it is. Every proxy has one worker on core 0; load and upstream have the other cores. Rounds are interleaved, every body is
-//! checked, any error fails the run. `bench/run` builds what this needs and calls it.
+//! Portcullis runs as in a cluster: on a real control plane, with a session from a real sign-in, which rests in a Secret.
+//! Every proxy has one worker on core 0; load, upstream and control plane have the other cores. Rounds are interleaved,
+//! every body is checked, any error fails the run. `bench/run` builds what this needs and calls it.
 
 mod load;
-mod proxies;
+mod meter;
+mod peers;
+mod portcullis;
+#[allow(dead_code, reason = "the journeys use all of it")]
+#[path = "../../e2e/support"]
+mod support {
+    pub mod authority;
+    pub mod bed;
+    pub mod client;
+    pub mod cluster;
+    pub mod eventually;
+    pub mod objects;
+    pub mod portcullis;
+    pub mod program;
+    pub mod provider;
+}
 mod upstream;
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use load::{Load, Protocol};
-use proxies::Proxy;
+use load::{Load, Protocol, Visitor};
+use meter::Meter;
+use portcullis::Ground;
 
 /// Rounds of each proxy and protocol; the best and the median are told.
 const ROUNDS: usize = 5;
@@ -21,72 +38,97 @@ const ROUNDS: usize = 5;
 /// How long a round loads.
 const ROUND: Duration = Duration::from_secs(3);
 
-/// What is told of one proxy and protocol: CPU in nanoseconds a request, by round.
+/// At most so much of what nginx uses, by protocol.
+const GOALS: [(Protocol, f64); 2] = [(Protocol::Http1, 1.00), (Protocol::Http2, 1.15)];
+
+/// A proxy under load.
+pub struct Proxy {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it serves HTTPS.
+    pub address: SocketAddr,
+    /// Its first process.
+    pub process: u32,
+}
+
+/// What is told of one proxy and protocol: what was counted for a request, by round.
 struct Row {
     proxy: &'static str,
     protocol: Protocol,
-    cpu: Vec<f64>,
+    cost: Vec<f64>,
     requests: u64,
 }
 
-fn main() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+#[tokio::main]
+async fn main() {
+    let Some(programs) = std::env::var_os("PORTCULLIS_CONTROL_PLANE").map(PathBuf::from) else {
+        println!("the comparison needs a control plane: run it with `make bench`");
+        return;
+    };
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("installed once, here");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let upstream = upstream::start().await;
-        let proxies = proxies::start(folder.path(), upstream);
-        let rows = measure(&proxies).await;
-        println!("{}", table(&rows));
-    });
+    let upstream = upstream::start().await;
+    let ground = Ground::start(&programs).await;
+    let visitor = ground.visitor().await;
+    let (nginx, _nginx) = peers::nginx(&ground, upstream).await;
+    let (haproxy, _haproxy) = peers::haproxy(&ground, upstream).await;
+    let meter = Meter::of_this_machine();
+    let rows = measure(&[ground.proxy(), nginx, haproxy], &visitor, meter).await;
+    println!("{}{}", table(&rows, meter), verdict(&rows, meter));
 }
 
-async fn measure(proxies: &[Proxy]) -> Vec<Row> {
+async fn measure(proxies: &[Proxy], visitor: &Visitor, meter: Meter) -> Vec<Row> {
     let mut rows = Vec::new();
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for (protocol, _) in GOALS {
         let first = rows.len();
-        rows.extend(proxies.iter().map(|proxy| Row { proxy: proxy.name, protocol, cpu: Vec::new(), requests: 0 }));
+        rows.extend(proxies.iter().map(|proxy| Row { proxy: proxy.name, protocol, cost: Vec::new(), requests: 0 }));
         for round in 0..=ROUNDS {
             for (proxy, row) in proxies.iter().zip(&mut rows[first..]) {
-                let before = proxy.cpu();
-                let requests = Load::new(proxy, protocol).run(ROUND).await;
-                let cpu = (proxy.cpu() - before).as_nanos() as f64 / requests as f64;
+                let reading = meter.start(proxy.process).await;
+                let requests = Load::new(proxy, visitor, protocol).run(ROUND).await;
+                let cost = reading.end().await / requests as f64;
                 // The first round warms up.
                 if round > 0 {
-                    row.cpu.push(cpu);
+                    row.cost.push(cost);
                     row.requests += requests;
                 }
-                eprintln!(
-                    "{:10} {protocol:?} round {round}: {:6.2} µs CPU a request, {requests} requests",
-                    proxy.name,
-                    cpu / 1e3
-                );
+                eprintln!("{:10} {protocol} round {round}: {cost:6.2} {meter}, {requests} requests", proxy.name);
             }
         }
     }
     rows
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut out = String::from(
-        "| proxy | protocol | CPU µs a request, best | median | ÷ nginx, median | requests, all checked |\n|---|---|---|---|---|---|\n",
+fn table(rows: &[Row], meter: Meter) -> String {
+    let mut out = format!(
+        "| proxy | protocol | {meter}, best | median | ÷ nginx, median | requests, all checked |\n|---|---|---|---|---|---|\n"
     );
     for row in rows {
-        let nginx = rows.iter().find(|other| other.proxy == "nginx" && other.protocol == row.protocol);
-        let ratio = median(&row.cpu) / nginx.map_or(f64::NAN, |nginx| median(&nginx.cpu));
-        let best = row.cpu.iter().copied().fold(f64::INFINITY, f64::min);
-        writeln!(
-            out,
-            "| {} | {:?} | {:.2} | {:.2} | {ratio:.2} | {} |",
-            row.proxy,
-            row.protocol,
-            best / 1e3,
-            median(&row.cpu) / 1e3,
-            row.requests
-        )
-        .expect("a string takes everything");
+        let best = row.cost.iter().copied().fold(f64::INFINITY, f64::min);
+        let Row { proxy, protocol, cost, requests } = row;
+        let (median, ratio) = (median(cost), ratio(rows, proxy, *protocol));
+        writeln!(out, "| {proxy} | {protocol} | {best:.2} | {median:.2} | {ratio:.2} | {requests} |")
+            .expect("a string takes everything");
     }
     out
+}
+
+/// Whether the goals are reached, and by what was counted.
+fn verdict(rows: &[Row], meter: Meter) -> String {
+    let judged = GOALS.map(|(protocol, goal)| {
+        let ratio = ratio(rows, portcullis::NAME, protocol);
+        let reached = if ratio <= goal { "reached" } else { "not reached" };
+        format!("{protocol} {ratio:.2} × nginx, goal at most {goal:.2}: {reached}")
+    });
+    format!("\nverdict: {}; {}", judged.join("; "), meter.why())
+}
+
+/// The median of a proxy over that of nginx.
+fn ratio(rows: &[Row], proxy: &str, protocol: Protocol) -> f64 {
+    let of = |name: &str| {
+        let row = rows.iter().find(|row| row.proxy == name && row.protocol == protocol);
+        median(&row.expect("every proxy has a row for every protocol").cost)
+    };
+    of(proxy) / of(peers::NGINX)
 }
 
 fn median(values: &[f64]) -> f64 {

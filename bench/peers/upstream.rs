@@ -1,7 +1,7 @@
 //! The upstream: 1 KiB to every request, over kept-alive HTTP/1.1.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,10 +15,12 @@ use tokio::net::TcpListener;
 /// What every response holds.
 pub const BODY: &[u8] = &[b'x'; 1024];
 
-/// Starts it on a free port of loopback.
+/// The endpoint in `objects.yaml`.
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 244, 1, 1)), 3000);
+
+/// Starts it on an address of a pod.
 pub async fn start() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
+    let listener = TcpListener::bind(ADDRESS).await.expect("`scripts/in-netns` has every pod's address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             stream.set_nodelay(true).expect("a TCP socket");
@@ -28,5 +30,5 @@ pub async fn start() -> SocketAddr {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    address
+    ADDRESS
 }

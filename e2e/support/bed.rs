@@ -16,9 +16,10 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Starts the control plane from the folder `programs` and installs the kinds and the RBAC.
-    pub async fn start(programs: &Path) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
+    /// Starts the control plane from the folder `programs`, with its state in a folder `name`, and installs the kinds and the
+    /// RBAC.
+    pub async fn start(programs: &Path, name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("what an earlier run left can be removed");
         }

@@ -17,6 +17,9 @@ use super::program::Program;
 /// The address that Ingresses get in their status.
 pub const PUBLISHED: &str = "203.0.113.10";
 
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+
 /// Where it tells how it is.
 const ADMIN: &str = "http://127.0.0.1:9090";
 
@@ -30,8 +33,12 @@ pub struct Portcullis {
 impl Portcullis {
     /// Starts it; its log and its audit file are in `folder`.
     pub fn start(folder: &Path, kubeconfig: &Path, authority: &Authority) -> Self {
+        Self::start_by(Command::new(PROGRAM), folder, kubeconfig, authority)
+    }
+
+    /// The same by a command that passes its further arguments on to the program, such as `taskset`.
+    pub fn start_by(mut command: Command, folder: &Path, kubeconfig: &Path, authority: &Authority) -> Self {
         let audit = folder.join("audit.jsonl");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command.env("KUBECONFIG", kubeconfig);
         command.args(["run", "--http", "[::]:8080", "--https", "[::]:8443", "--admin", "127.0.0.1:9090"]);
         command.args(["--public-https-port", "8443", "--namespace", INSTALLATION, "--session-store", "secrets"]);
@@ -66,6 +73,16 @@ impl Portcullis {
         // The last line may be in the middle of being written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).expect("audit lines are JSON")).collect()
+    }
+
+    /// What it tells of itself in numbers.
+    pub async fn metrics(&self) -> String {
+        self.admin.send(Ask::get(&format!("{ADMIN}/metrics"))).await.text()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.program.id()
     }
 
     /// Its memory, in bytes.

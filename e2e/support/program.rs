@@ -70,16 +70,21 @@ impl Program {
         eventually(&what, limit, async || self.child.try_wait().expect("it is our child")).await
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The memory that it holds, in bytes (`VmRSS`).
     pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells it");
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kibibytes * 1024
     }
 
     fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().try_into().expect("the kernel's own range"))
+        Pid::from_raw(self.id().try_into().expect("the kernel's own range"))
     }
 }
 
