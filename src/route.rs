@@ -6,7 +6,7 @@ mod table;
 
 pub use access::{Access, ClosedReason, IdentityHeader};
 pub use backend::{Backend, BackendKey, EndpointSet};
-pub use table::{Found, NotFound, RouteTable};
+pub use table::{Found, NotFound, Reserved, RouteTable};
 
 use std::sync::Arc;
 use std::time::Duration;

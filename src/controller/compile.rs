@@ -17,7 +17,6 @@ mod settings;
 
 use super::report::{IngressState, Report};
 use super::world::World;
-use crate::route::RouteTable;
 use crate::snapshot::Snapshot;
 use crate::tls::CertStore;
 
@@ -61,7 +60,7 @@ pub fn compile(world: &World, defaults: &Defaults) -> Compiled {
     report.findings.dedup();
     let snapshot = Snapshot {
         generation: 0,
-        routes: RouteTable::new(routes),
+        routes,
         certificates: CertStore::new(entries, default),
         providers: providers.into_iter().filter_map(|(name, it)| Some((name, it?))).collect(),
     };

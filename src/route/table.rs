@@ -4,20 +4,31 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::iter::successors;
 use std::sync::Arc;
 
 use super::Route;
 use crate::host::{Host, HostMatch};
 use crate::path::{PathMatch, PlainPath, RequestPath};
 
-/// All routes of a snapshot. Two are equal when their routes are.
+/// All routes of a snapshot. Two are equal when their routes, and what they reserve, are.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     routes: Box<[Arc<Route>]>,
     exact: HashMap<Host, Bucket>,
     wildcard: HashMap<Host, Bucket>,
     any: Bucket,
+    reserved: Reserved,
+}
+
+/// Hosts that are left to their own routes, also where they have none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reserved {
+    /// No wildcard answers for these, nor who serves every host.
+    pub hosts: BTreeSet<HostMatch>,
+    /// Suffixes, and whether who serves every host answers for the hosts below; the longest suffix decides.
+    pub below: BTreeMap<Host, bool>,
 }
 
 /// What was found.
@@ -61,10 +72,20 @@ impl RouteTable {
         table
     }
 
+    /// Leaves hosts to their own routes.
+    #[must_use]
+    pub fn reserving(mut self, reserved: Reserved) -> Self {
+        for host in &reserved.hosts {
+            self.bucket_mut(host);
+        }
+        self.reserved = reserved;
+        self
+    }
+
     /// The route of a request: exact host, then wildcard, then any. There is no fall-through from a host that is served,
     /// not even to the default backend of every host, which may be another namespace's.
     pub fn find(&self, host: &Host, path: &RequestPath) -> Result<Found<'_>, NotFound> {
-        let bucket = self.bucket(host);
+        let bucket = self.bucket(host).ok_or(NotFound::Nothing)?;
         let found = bucket.find(path.as_str());
         if let Some(lenient) = path.lenient()
             && !is_same(found, bucket.find(lenient))
@@ -76,7 +97,7 @@ impl RouteTable {
 
     /// Whether any route of the host (by any bucket that would serve it) is guarded or closed, so that the host is HTTPS.
     pub fn guards(&self, host: &Host) -> bool {
-        self.bucket(host).guarded
+        self.bucket(host).is_some_and(|bucket| bucket.guarded)
     }
 
     /// All routes that can be found, in order of precedence.
@@ -84,9 +105,15 @@ impl RouteTable {
         self.routes.iter()
     }
 
-    fn bucket(&self, host: &Host) -> &Bucket {
+    fn bucket(&self, host: &Host) -> Option<&Bucket> {
         let wildcard = || host.suffix().and_then(|suffix| self.wildcard.get(suffix));
-        self.exact.get(host).or_else(wildcard).unwrap_or(&self.any)
+        self.exact.get(host).or_else(wildcard).or_else(|| self.any_answers(host).then_some(&self.any))
+    }
+
+    /// Whether who serves every host answers for this one, which has no routes.
+    fn any_answers(&self, host: &Host) -> bool {
+        let mut suffixes = successors(host.suffix(), |suffix| Some(suffix.split_once('.')?.1));
+        suffixes.find_map(|suffix| self.reserved.below.get(suffix)).copied().unwrap_or(true)
     }
 
     fn bucket_mut(&mut self, host: &HostMatch) -> &mut Bucket {
@@ -152,6 +179,6 @@ fn is_same(a: Option<&Arc<Route>>, b: Option<&Arc<Route>>) -> bool {
 
 impl PartialEq for RouteTable {
     fn eq(&self, other: &Self) -> bool {
-        self.routes == other.routes
+        self.routes == other.routes && self.reserved == other.reserved
     }
 }

@@ -4,6 +4,8 @@ use insta::assert_snapshot;
 use portcullis::controller::compile::compile;
 use portcullis::controller::report::IngressState;
 use portcullis::controller::world::{ObjectName, Stored, StoredCertificate, World};
+use portcullis::host::Host;
+use portcullis::path::Target;
 use portcullis::tls::BadCertificate;
 use serde_json::{Value, json};
 
@@ -188,24 +190,31 @@ fn a_claimed_host_is_refused_to_others_whatever_their_age() {
 
 #[test]
 fn no_wildcard_answers_for_a_host_that_others_own_or_that_is_kept_for_them() {
-    let mut told = Cases::default();
-    let wildcard = ["*.example.com", ""].map(|host| ingress("shop/all", "01-03", host));
-    let [wild, every] = wildcard.map(|object| good().annotate("team/site", "access", "public").with(object));
-    let bare = json!([{"host": "bare.example.com"}]);
-    let owned = |world: Objects| {
-        let mut object = ingress("team/bare", "01-04", "");
-        object["spec"]["rules"] = bare.clone();
-        world.with(object).told()
-    };
-    told.case("owned below a wildcard", owned(wild.clone()));
-    told.case("owned below every host", owned(every.clone()));
-    let claim = |pattern: &str, namespace: &str| json!([{"pattern": pattern, "namespaces": [namespace]}]);
-    let claimed = |world: Objects, claims| world.set("Portcullis default", "/spec/hosts/claims", claims).told();
-    told.case("kept below a wildcard", claimed(wild.clone(), claim("kept.example.com", "team")));
-    told.case("kept below every host", claimed(every.clone(), claim("kept.example.com", "team")));
-    told.case("a kept wildcard below every host", claimed(every, claim("*.kept.example.com", "team")));
-    told.case("kept for who answers", claimed(wild, claim("kept.example.com", "shop")));
-    assert_snapshot!(told);
+    let mut bare = ingress("team/bare", "01-04", "");
+    bare["spec"]["rules"] = json!([{"host": "bare.example.com"}]);
+    let claims = json!([
+        {"pattern": "one.example.com", "namespaces": ["team"]},
+        {"pattern": "mine.example.com", "namespaces": ["shop"]},
+        {"pattern": "*.kept.example.com", "namespaces": ["team"]},
+        {"pattern": "*.mine.kept.example.com", "namespaces": ["shop"]},
+    ]);
+    let world = good().with(bare).set("Portcullis default", "/spec/hosts/claims", claims);
+    for wildcard in ["*.example.com", ""] {
+        let compiled = world.clone().with(ingress("shop/all", "01-03", wildcard)).compiled();
+        let answering = |host: &str| {
+            let path = Target::parse("/").unwrap();
+            let found = compiled.snapshot.routes.find(&Host::parse(host).unwrap(), path.path());
+            found.map(|found| found.route.ingress.to_string()).ok()
+        };
+        for host in ["bare.example.com", "one.example.com", "a.kept.example.com", "a.b.kept.example.com"] {
+            assert_eq!(answering(host), None, "{host} beside `{wildcard}`");
+        }
+        for host in ["other.example.com", "mine.example.com"] {
+            assert_eq!(answering(host).as_deref(), Some("shop/all"), "{host} beside `{wildcard}`");
+        }
+        let mine = answering("a.mine.kept.example.com");
+        assert_eq!(mine.as_deref(), wildcard.is_empty().then_some("shop/all"), "what is kept for it, `{wildcard}`");
+    }
 }
 
 #[test]

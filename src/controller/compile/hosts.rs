@@ -65,9 +65,9 @@ impl Hosts {
         self.owners.get(host).is_some_and(|owner| owner.oldest == *ingress)
     }
 
-    /// The hosts that Ingresses ask for and own, each with the oldest.
-    pub fn owned(&self) -> impl Iterator<Item = (&HostMatch, &ObjectName)> {
-        self.owners.iter().map(|(host, owner)| (host, &owner.oldest))
+    /// The hosts that Ingresses ask for and own.
+    pub fn owned(&self) -> impl Iterator<Item = &HostMatch> {
+        self.owners.keys()
     }
 
     /// The patterns of claims, with the namespaces that alone may serve what they cover.
@@ -123,7 +123,7 @@ pub(super) fn meant(text: &str) -> Option<HostMatch> {
 }
 
 /// The patterns of claims that cover a host, the most specific first: itself, the wildcards above it, every host.
-fn covering(host: &HostMatch) -> Vec<HostMatch> {
+pub(super) fn covering(host: &HostMatch) -> Vec<HostMatch> {
     let mut patterns = vec![host.clone()];
     let (HostMatch::Exact(name) | HostMatch::Wildcard(name)) = host else { return patterns };
     let mut above = name.suffix().and_then(|suffix| Host::parse(suffix).ok());
@@ -133,14 +133,4 @@ fn covering(host: &HostMatch) -> Vec<HostMatch> {
     }
     patterns.push(HostMatch::Any);
     patterns
-}
-
-/// The hosts whose routes answer where a host has none, in order.
-pub(super) fn fallbacks(host: &HostMatch) -> Vec<HostMatch> {
-    let wildcard = match host {
-        HostMatch::Exact(name) => name.suffix().and_then(|suffix| Host::parse(suffix).ok()).map(HostMatch::Wildcard),
-        HostMatch::Wildcard(_) => None,
-        HostMatch::Any => return Vec::new(),
-    };
-    wildcard.into_iter().chain([HostMatch::Any]).collect()
 }

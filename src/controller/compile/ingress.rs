@@ -10,13 +10,13 @@ use super::backend::backend;
 use super::class::Ours;
 use super::defaults::Defaults;
 use super::fields::Pointer;
-use super::hosts::{Hosts, Refusal, fallbacks, meant};
+use super::hosts::{Hosts, Refusal, covering, meant};
 use crate::api::annotations::IdentityHeaderWord;
 use crate::controller::report::{Kind, Notes, Report};
 use crate::controller::world::{ObjectName, World};
 use crate::host::HostMatch;
 use crate::path::PathMatch;
-use crate::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings};
+use crate::route::{Access, Backend, ClosedReason, IdentityHeader, Reserved, Route, RouteSettings, RouteTable};
 
 /// The routes so far.
 pub(super) struct Routes<'c> {
@@ -76,37 +76,41 @@ impl<'c> Routes<'c> {
         draft.served
     }
 
-    /// All routes, with what is wrong with the endpoints of their Services.
-    pub fn finish(mut self, report: &mut Report) -> Vec<Arc<Route>> {
-        self.close_unserved();
+    /// All routes, and the hosts that are left to them, with what is wrong with the endpoints of their Services.
+    pub fn finish(self, report: &mut Report) -> RouteTable {
+        let reserved = self.reserved();
         let routes: Vec<_> = self.routes.into_values().map(|(_, route)| route).collect();
         for key in routes.iter().filter_map(|route| Some(&route.backend.as_ref()?.key)) {
             let service = ObjectName { namespace: Arc::clone(&key.namespace), name: Arc::clone(&key.service) };
             report.findings.extend(self.world.slice_findings.get(&service).into_iter().flatten().cloned());
         }
-        routes
+        RouteTable::new(routes).reserving(reserved)
     }
 
-    /// Closes each host that an Ingress owns or a claim keeps and that has no route of its own: a wildcard, or who serves
-    /// every host, would answer for it else, and that may be another namespace.
-    fn close_unserved(&mut self) {
-        let is_bare = |host: &HostMatch| *host != HostMatch::Any && self.on(host).next().is_none();
-        let mut unserved = Vec::new();
-        for (host, oldest) in self.hosts.owned().filter(|(host, _)| is_bare(host)) {
-            unserved.push((host.clone(), oldest.clone(), "nothing is served on the host"));
-        }
-        for (host, namespaces) in self.hosts.kept().filter(|(host, _)| is_bare(host)) {
-            let answering = fallbacks(host).into_iter().find(|host| self.on(host).next().is_some());
-            let mut names = answering.iter().flat_map(|host| self.on(host));
-            if let Some(other) = names.find(|name| !namespaces.contains(&name.namespace)) {
-                unserved.push((host.clone(), other.clone(), "the host is kept for other namespaces"));
+    /// The hosts that an Ingress owns or a claim keeps, and that have no route: a wildcard, or who serves every host, would
+    /// answer for them else, and that may be another namespace.
+    fn reserved(&self) -> Reserved {
+        let is_served = |host: &HostMatch| self.on(host).next().is_some();
+        let may_answer = |host: &HostMatch, for_those: &BTreeSet<Arc<str>>| {
+            self.on(host).all(|name| for_those.contains(&name.namespace))
+        };
+        let mut reserved = Reserved::default();
+        reserved.hosts.extend(self.hosts.owned().filter(|host| !is_served(host)).cloned());
+        for (pattern, namespaces) in self.hosts.kept() {
+            match pattern {
+                HostMatch::Exact(_) if !is_served(pattern) => {
+                    let wildcard = covering(pattern).into_iter().nth(1).filter(is_served);
+                    if !may_answer(&wildcard.unwrap_or(HostMatch::Any), namespaces) {
+                        reserved.hosts.insert(pattern.clone());
+                    }
+                }
+                HostMatch::Wildcard(suffix) => {
+                    reserved.below.insert(suffix.clone(), may_answer(&HostMatch::Any, namespaces));
+                }
+                HostMatch::Exact(_) | HostMatch::Any => {}
             }
         }
-        for (host, ingress, reason) in unserved {
-            let place = (host, None);
-            let route = closed(&ingress.to_string().into(), &place, reason, &Arc::default());
-            self.routes.entry(place).or_insert((ingress, Arc::new(route)));
-        }
+        reserved
     }
 
     fn add_rule(&mut self, at: &Pointer, rule: &IngressRule, draft: &mut Draft<'_>) {
@@ -215,24 +219,24 @@ impl<'c> Routes<'c> {
             Some(other) if other != *draft.it.name => format!("`{path}` is closed, also for the Ingress `{other}`"),
             _ => format!("`{path}` is closed"),
         };
-        let route = closed(&draft.name, &place, "the rule cannot be served", &draft.settings);
-        self.insert(place, route, draft);
+        let access = Access::Closed(ClosedReason("the rule cannot be served".into()));
+        self.insert(place, access, None, draft);
         outcome
     }
 
     fn push(&mut self, at: &Pointer, place: Place, to: &IngressBackend, draft: &mut Draft<'_>) {
-        let it = draft.it;
-        let (host, path) = place.clone();
         let access = path_access(at, &place, draft);
-        let protocol = it.annotations.backend_protocol;
-        let backend = backend(self.world, &it.name.namespace, (at, to), protocol, &mut draft.notes);
-        let (ingress, settings) = (Arc::clone(&draft.name), Arc::clone(&draft.settings));
-        self.insert(place, Route { ingress, host, path, access, backend, settings }, draft);
+        let protocol = draft.it.annotations.backend_protocol;
+        let backend = backend(self.world, &draft.it.name.namespace, (at, to), protocol, &mut draft.notes);
+        self.insert(place, access, backend, draft);
     }
 
-    fn insert(&mut self, place: Place, route: Route, draft: &mut Draft<'_>) {
+    fn insert(&mut self, place: Place, access: Access, backend: Option<Arc<Backend>>, draft: &mut Draft<'_>) {
         draft.served.insert(place.0.clone());
-        self.routes.insert(place, (draft.it.name.clone(), Arc::new(route)));
+        let (ingress, settings) = (Arc::clone(&draft.name), Arc::clone(&draft.settings));
+        let (host, path) = place.clone();
+        let route = Arc::new(Route { ingress, host, path, access, backend, settings });
+        self.routes.insert(place, (draft.it.name.clone(), route));
     }
 
     /// The Ingresses with routes on a host.
@@ -262,13 +266,6 @@ fn path_match(text: &str, path_type: &str) -> Result<PathMatch, (&'static str, S
         let remedy = "write a plain path, literal, without empty or dot segments, encoded delimiters, `;` and query";
         ("path", message, remedy)
     })
-}
-
-/// Nobody passes, and it leads nowhere.
-fn closed(ingress: &Arc<str>, place: &Place, reason: &str, settings: &Arc<RouteSettings>) -> Route {
-    let ((host, path), settings) = (place.clone(), Arc::clone(settings));
-    let access = Access::Closed(ClosedReason(reason.into()));
-    Route { ingress: Arc::clone(ingress), host, path, access, backend: None, settings }
 }
 
 /// The access of one path. Answers to HTTP-01 challenges would have to be open over plain HTTP: not supported yet, so

@@ -85,6 +85,38 @@ fn a_claimed_host_does_not_fall_through_to_rules_of_another() {
 }
 
 #[test]
+fn a_reserved_host_is_left_to_its_own_routes() {
+    let reserved = Reserved {
+        hosts: ["bare.a.test", "x.a.test", "*.b.test"].map(|host| HostMatch::parse(host).unwrap()).into(),
+        below: [("kept.test", false), ("mine.kept.test", true)].map(|(it, any)| (Host::parse(it).unwrap(), any)).into(),
+    };
+    let routes = table(&[
+        ("any", "", "/"),
+        ("wildcard", "*.a.test", "/"),
+        ("exact", "x.a.test", "/"),
+        ("own", "x.kept.test", "/"),
+    ]);
+    let table = routes.clone().reserving(reserved);
+    assert_ne!(table, routes);
+    for (host, found) in [
+        ("bare.a.test", Err(NotFound::Nothing)),
+        ("x.a.test", Ok("exact")),
+        ("y.a.test", Ok("wildcard")),
+        ("y.b.test", Err(NotFound::Nothing)),
+        ("x.y.b.test", Ok("any")),
+        ("kept.test", Ok("any")),
+        ("x.kept.test", Ok("own")),
+        ("y.kept.test", Err(NotFound::Nothing)),
+        ("z.y.kept.test", Err(NotFound::Nothing)),
+        ("y.mine.kept.test", Ok("any")),
+        ("z.y.mine.kept.test", Ok("any")),
+        ("192.0.2.7", Ok("any")),
+    ] {
+        assert_eq!(find(&table, host, "/"), found, "{host}");
+    }
+}
+
+#[test]
 fn a_default_backend_takes_what_no_path_of_its_host_takes() {
     let table = table(&[
         ("own", "x.a.test", "/only"),
