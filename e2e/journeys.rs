@@ -5,6 +5,7 @@ mod certificate;
 mod endpoints;
 mod etcd_dump;
 mod issuers;
+mod keys;
 mod policy;
 mod refresh;
 mod roles;
@@ -40,6 +41,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "endpoints", run: |bed| Box::pin(endpoints::journey(bed)) },
     Journey { name: "refresh", run: |bed| Box::pin(refresh::journey(bed)) },
     Journey { name: "stored-sessions", run: |bed| Box::pin(stored_sessions::journey(bed)) },
+    Journey { name: "keys", run: |bed| Box::pin(keys::journey(bed)) },
     Journey { name: "etcd-dump", run: |bed| Box::pin(etcd_dump::journey(bed)) },
     Journey { name: "stalled", run: |bed| Box::pin(stalled::journey(bed)) },
     Journey { name: "api-outage", run: |bed| Box::pin(api_outage::journey(bed)) },

@@ -9,8 +9,8 @@ use anyhow::Context;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Cluster, Laptop, Process};
-use crate::{api, dev, run};
+use crate::config::{Cluster, Laptop, NAMESPACE, Process};
+use crate::{api, dev, keys, run};
 
 /// Identity-aware ingress controller for Kubernetes: sign-in, policy and proxy in one process.
 #[derive(Parser, Debug)]
@@ -36,6 +36,14 @@ enum Command {
         #[command(flatten)]
         process: Process,
     },
+    /// Show, rotate and retire the keys that seal sessions and sign cookies
+    Keys {
+        /// The namespace of the installation
+        #[arg(long, value_name = "NAMESPACE", default_value = NAMESPACE, env = "PORTCULLIS_NAMESPACE")]
+        namespace: String,
+        #[command(subcommand)]
+        action: keys::Action,
+    },
     /// Print the CustomResourceDefinitions, or write each to a file of a folder
     Crds {
         /// The folder to write to
@@ -49,6 +57,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run { cluster, process } => run::main(&cluster, &process),
         Command::Dev { laptop, process } => dev::main(&laptop, &process),
+        Command::Keys { namespace, action } => keys::main(&namespace, action),
         Command::Crds { output } => crds(output.as_deref()),
     };
     match done {

@@ -62,7 +62,7 @@ pub struct Cluster {
     )]
     pub session_store: SessionStore,
     /// The namespace of the installation: key ring, client secrets, CA bundles, Lease
-    #[arg(long, value_name = "NAMESPACE", default_value = "portcullis-system", env = "PORTCULLIS_NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", default_value = NAMESPACE, env = "PORTCULLIS_NAMESPACE")]
     pub namespace: String,
     /// An address (IP or host name) that Ingresses get in their status; may be given several times
     #[arg(long, value_name = "IP|HOST", value_delimiter = ',', env = "PORTCULLIS_PUBLISH_ADDRESS")]
@@ -105,6 +105,9 @@ pub struct Laptop {
 
 /// The controller string of an installation that sets none.
 pub const CONTROLLER: &str = "portcullis.dev/ingress-controller";
+
+/// The namespace of an installation that names none.
+pub const NAMESPACE: &str = "portcullis-system";
 
 /// An address to listen on, or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

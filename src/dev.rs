@@ -96,7 +96,7 @@ fn sessions(base: &Base, process: &Process) -> Sessions {
     let control = tokio::runtime::Handle::current();
     let store = Arc::new(MemoryStore::default());
     tokio::spawn(sweep_regularly(Arc::clone(&store) as Arc<dyn Store>, base.clock.clone()));
-    Sessions::new(KeyRing::generate(), store, base.clock.clone(), control, process.session_staleness)
+    Sessions::new(Some(KeyRing::generate()), store, base.clock.clone(), control, process.session_staleness)
 }
 
 /// The folder on disk over the settings that are built in, or the demo.

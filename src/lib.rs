@@ -36,5 +36,6 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod keys;
 pub mod run;
 pub mod serve;

@@ -3,6 +3,7 @@
 //! Data threads start with the first snapshot and end after a drain; everything else runs on a small control runtime.
 
 mod cluster;
+pub mod keys;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

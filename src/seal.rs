@@ -5,11 +5,13 @@
 
 mod form;
 mod ring;
+mod rotation;
 mod secret;
 mod xaes;
 
-pub use ring::{KeyRing, RingError};
-pub use secret::load_or_create;
+pub use ring::{KeyRing, KeyState, RingError};
+pub use rotation::{KeyInfo, RotationError};
+pub use secret::{StoredRing, load_or_create};
 
 #[cfg(test)]
 pub(crate) use secret::fake_api::{FakeApi, Refusal};

@@ -6,6 +6,7 @@ pub mod contract;
 mod cookie;
 mod flight;
 mod headers;
+mod keys;
 mod login;
 mod memory;
 mod model;

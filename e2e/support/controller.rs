@@ -115,6 +115,7 @@ impl InProcess {
             field_manager: CONTROLLER.to_owned(),
             identity: identity.to_owned(),
             addresses: vec![PUBLISHED.to_owned()],
+            trouble: latest::channel(None).1,
         };
         self.tasks.spawn(writer.run(self.live.clone(), self.leading.clone()));
     }

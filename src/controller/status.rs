@@ -50,6 +50,8 @@ pub struct StatusWriter {
     pub identity: String,
     /// The addresses that an Ingress gets: IP addresses or host names.
     pub addresses: Vec<String>,
+    /// What is wrong with the installation itself, as long as something is.
+    pub trouble: watch::Receiver<Option<Finding>>,
 }
 
 /// What the writer remembers between two looks.
@@ -128,8 +130,9 @@ impl Writing {
                     continue 'newest;
                 }
             }
-            let StatusWriter { oidc, clock, .. } = &self.writer;
-            let findings = wanted::findings(&now.report, &|issuer| oidc.health(issuer), clock.now());
+            let StatusWriter { oidc, clock, trouble, .. } = &self.writer;
+            let mut findings = wanted::findings(&now.report, &|issuer| oidc.health(issuer), clock.now());
+            findings.extend(trouble.borrow().clone());
             self.announced.retain(|finding| findings.contains(finding));
             for finding in findings {
                 if live.has_changed().unwrap_or(false) {

@@ -10,10 +10,10 @@ use http::HeaderValue;
 use crate::identity::Principal;
 use crate::oidc::{Oidc, Original, Provider, RefreshError};
 use crate::route::SessionLimits;
-use crate::session::{Lifetimes, Lookup, Refresh, Renewed, Session, Ticket, TicketState, Tokens};
+use crate::session::{Lifetimes, Lookup, Refresh, Renewed, Session, StoreError, Ticket, TicketState, Tokens};
 
 use super::admit::CanonicalRequest;
-use super::rejection::{Refusal, Rejection};
+use super::rejection::Rejection;
 use super::service::Shared;
 
 /// Who asks.
@@ -59,6 +59,7 @@ pub async fn authenticate(
         TicketState::Absent => return Ok(Caller::Nobody("sign_in_required")),
         TicketState::Forged => return Ok(Caller::Nobody("forged_session_cookie")),
         TicketState::Duplicate => return Ok(Caller::Nobody("duplicate_session_cookie")),
+        TicketState::Unreadable => return Err(StoreError::Keys.into()),
         TicketState::Valid(ticket) => ticket,
     };
     let Some(session) = find(shared, &ticket).await? else { return Ok(Caller::Nobody("session_ended")) };
@@ -93,10 +94,7 @@ pub async fn find(shared: &Shared, ticket: &Ticket) -> Result<Option<Arc<Session
     match shared.sessions.lookup(ticket) {
         Lookup::Live(session) => Ok(Some(session)),
         Lookup::Gone => Ok(None),
-        Lookup::Unknown => {
-            let loaded = shared.sessions.load(ticket).await;
-            loaded.map_err(|error| Refusal::StoreUnreachable.because(error.to_string()))
-        }
+        Lookup::Unknown => Ok(shared.sessions.load(ticket).await?),
     }
 }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use crate::audit::Kind;
+use crate::session::StoreError;
 
 /// Why a request was not answered by its upstream.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -209,6 +210,12 @@ impl Rejection {
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         refusal.named(refusal.reason())
+    }
+}
+
+impl From<StoreError> for Rejection {
+    fn from(error: StoreError) -> Self {
+        Refusal::StoreUnreachable.because(error.to_string())
     }
 }
 

@@ -1,31 +1,27 @@
-//! `portcullis run`: the process in a cluster. Every replica serves; the one that holds the Lease also writes statuses and
-//! sweeps expired sessions.
+//! `portcullis run`: the process in a cluster. Every replica serves; the one that holds the Lease also writes statuses,
+//! sweeps expired sessions and ends rotations of the key ring.
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::keys::{self, Keeper};
 use super::{Base, Sockets, boot, on_control_runtime, self_signed, serve};
 use crate::config::{Cluster, Process, SessionStore};
 use crate::controller::compile::Defaults;
 use crate::controller::leader::Candidate;
+use crate::controller::report::Finding;
 use crate::controller::status::StatusWriter;
 use crate::controller::{Controller, Live, Source, watch as api};
-use crate::seal::{self, KeyRing, RingError};
 use crate::session::{MemoryStore, SecretStore, Sessions, Store, sweep_regularly};
 use crate::snapshot;
 
-/// The Secret of the key ring, and the Lease.
-const KEYS: &str = "portcullis-keys";
+/// The Lease.
 const LEASE: &str = "portcullis";
-
-/// Between attempts to read the key ring.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs until told to stop.
 pub fn main(cluster: &Cluster, process: &Process) -> anyhow::Result<()> {
@@ -39,13 +35,16 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
     let sockets = Sockets::bind(&process, addresses, Some(cluster.public_https_port), &base).await?;
     let config = kube::Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
     let client = api::client(config).context("cannot make a client of the API server")?;
-    let ring = key_ring(&client, &cluster.namespace).await?;
+    let known = keys::first(&client, &cluster.namespace).await;
+    let ring = known.as_ref().map(|stored| stored.ring.clone());
     let store = store(&client, &cluster);
     let staleness = process.session_staleness;
     let sessions = Sessions::new(ring, Arc::clone(&store), base.clock.clone(), Handle::current(), staleness);
+    let (keeper, trouble) =
+        Keeper::new(client.clone(), cluster.namespace.clone(), sessions.clone(), base.clock.clone(), known);
     let (publisher, pending) = snapshot::channel();
     let (live, lives) = watch::channel(None);
-    let duties = lead(&base, &cluster, &client, lives, store);
+    let duties = lead(&base, &cluster, &client, lives, (store, keeper, trouble));
     let controller = Controller {
         source: Source::Cluster(api::Cluster {
             client: client.clone(),
@@ -85,25 +84,13 @@ fn store(client: &Client, cluster: &Cluster) -> Arc<dyn Store> {
     }
 }
 
-/// The key ring: waited for while the API server is out of reach, an error where it is there and broken.
-async fn key_ring(client: &Client, namespace: &str) -> anyhow::Result<KeyRing> {
-    loop {
-        match seal::load_or_create(client.clone(), namespace, KEYS).await {
-            Ok(ring) => return Ok(ring),
-            Err(error @ RingError::OutOfReach { .. }) => tracing::warn!(%error, "no key ring yet, trying again"),
-            Err(error) => return Err(error.into()),
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
 /// Starts what one of all replicas does; gives the task that ends once the lease is given back.
 fn lead(
     base: &Base,
     cluster: &Cluster,
     client: &Client,
     live: watch::Receiver<Option<Arc<Live>>>,
-    store: Arc<dyn Store>,
+    (store, keeper, trouble): (Arc<dyn Store>, Keeper, watch::Receiver<Option<Finding>>),
 ) -> tokio::task::JoinHandle<()> {
     let identity = identity();
     let (leading, leads) = watch::channel(false);
@@ -121,8 +108,10 @@ fn lead(
         field_manager: cluster.controller.clone(),
         identity,
         addresses: cluster.publish_address.clone(),
+        trouble,
     };
     tokio::spawn(writer.run(live, leads.clone()));
+    tokio::spawn(keeper.run(leads.clone()));
     tokio::spawn(sweep_while_leading(base.clone(), leads, store));
     tokio::spawn(candidate.run(leading, base.stopping.clone()))
 }

@@ -1,6 +1,7 @@
 //! The serialized form of a ring, version 1: JSON with base64 keys. Reasons for refusing one never quote it.
 
 use data_encoding::BASE64;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -26,6 +27,8 @@ struct Ring {
 struct Entry {
     id: u8,
     state: KeyState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
     key: Text,
 }
 
@@ -61,7 +64,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Keys, RingError> {
 /// Writes the form.
 pub(super) fn serialize(keys: &Keys) -> Secret<Vec<u8>> {
     let entries = |list: &KeyList| {
-        list.iter().map(|key| Entry { id: key.id, state: key.state, key: Text::of(&key.key) }).collect()
+        let entry = |key: &Key| Entry { id: key.id, state: key.state, since: key.since, key: Text::of(&key.key) };
+        list.iter().map(entry).collect()
     };
     let ring = Ring {
         version: VERSION,
@@ -76,7 +80,7 @@ pub(super) fn serialize(keys: &Keys) -> Secret<Vec<u8>> {
 fn list(field: &str, entries: &[Entry]) -> Result<KeyList, RingError> {
     let keys = entries
         .iter()
-        .map(|entry| Ok(Key { id: entry.id, state: entry.state, key: entry.key.key(field)? }))
+        .map(|entry| Ok(Key { id: entry.id, state: entry.state, since: entry.since, key: entry.key.key(field)? }))
         .collect::<Result<_, RingError>>()?;
     KeyList::new(keys).map_err(|reason| RingError::Unreadable(format!("`{field}` {reason}")))
 }

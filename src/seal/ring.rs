@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
 use crate::secret::Secret;
@@ -44,13 +45,15 @@ pub(super) struct KeyList {
 pub(super) struct Key {
     pub(super) id: u8,
     pub(super) state: KeyState,
+    /// Since when, where that is known.
+    pub(super) since: Option<Timestamp>,
     pub(super) key: Secret<[u8; 32]>,
 }
 
 /// Where a key stands in its life. Every state reads; a destroyed key is absent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum KeyState {
+pub enum KeyState {
     /// Handed to every replica before any of them seals with it.
     Pending,
     /// Seals what is new.
@@ -76,6 +79,18 @@ pub enum RingError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no Secret.
+    #[error("there is no Secret `{secret}`; Portcullis makes it when it starts")]
+    Missing {
+        /// `namespace/name`.
+        secret: String,
+    },
+    /// Somebody changed it since it was read.
+    #[error("the key ring in the Secret `{secret}` was changed meanwhile; look at it and try again")]
+    Changed {
+        /// `namespace/name`.
+        secret: String,
+    },
     /// The API server did not give or take the Secret.
     #[error("the key ring in the Secret `{secret}` is out of reach: {reason}")]
     OutOfReach {
@@ -89,18 +104,27 @@ pub enum RingError {
 impl KeyRing {
     /// A new ring with fresh keys and a fresh cluster id.
     pub fn generate() -> Self {
-        let fresh = || KeyList { active: 0, keys: vec![Key { id: 1, state: KeyState::Active, key: fresh_key() }] };
-        Self(Arc::new(Keys {
+        let first = || Key { id: 1, state: KeyState::Active, since: None, key: fresh_key() };
+        let fresh = || KeyList { active: 0, keys: vec![first()] };
+        Self::of(Keys {
             cluster: HEXLOWER.encode(&random::<16>()),
             sealing: fresh(),
             mac: fresh(),
             lookup: fresh_key(),
-        }))
+        })
+    }
+
+    pub(super) fn of(keys: Keys) -> Self {
+        Self(Arc::new(keys))
+    }
+
+    pub(super) fn inner(&self) -> &Keys {
+        &self.0
     }
 
     /// Parses the serialized form (JSON, versioned).
     pub fn parse(text: &[u8]) -> Result<Self, RingError> {
-        form::parse(text).map(|keys| Self(Arc::new(keys)))
+        form::parse(text).map(Self::of)
     }
 
     /// The serialized form.
@@ -199,7 +223,7 @@ impl KeyList {
     }
 }
 
-fn fresh_key() -> Secret<[u8; 32]> {
+pub(super) fn fresh_key() -> Secret<[u8; 32]> {
     Secret::new(random())
 }
 

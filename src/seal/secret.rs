@@ -1,4 +1,5 @@
-//! The key ring in a Kubernetes Secret: created by `create` alone, read where it exists, never replaced.
+//! The key ring in a Kubernetes Secret: created by `create` alone, read where it exists, replaced by nothing but its own
+//! next form, and only as it was read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use k8s_openapi::api::core::v1::Secret as SecretObject;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
+use crate::secret::Secret;
+
 use super::{KeyRing, RingError};
 
 const TYPE: &str = "portcullis.dev/key-ring";
@@ -15,37 +18,85 @@ const DATA_KEY: &str = "ring";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads the ring from the Secret `name` in `namespace`, or creates it. An unreadable ring is an error, never replaced.
-pub async fn load_or_create(client: Client, namespace: &str, name: &str) -> Result<KeyRing, RingError> {
-    let secret = format!("{namespace}/{name}");
-    tokio::time::timeout(DEADLINE, read_or_create(&Api::namespaced(client, namespace), name, &secret))
-        .await
-        .unwrap_or_else(|_| {
-            Err(RingError::OutOfReach { secret, reason: "the API server did not answer in time".to_owned() })
-        })
-}
-
-async fn read_or_create(api: &Api<SecretObject>, name: &str, secret: &str) -> Result<KeyRing, RingError> {
-    let out_of_reach =
-        |error: kube::Error| RingError::OutOfReach { secret: secret.to_owned(), reason: error.to_string() };
-    if let Some(found) = api.get_opt(name).await.map_err(out_of_reach)? {
-        return read(&found, secret);
+pub async fn load_or_create(client: Client, namespace: &str, name: &str) -> Result<StoredRing, RingError> {
+    match StoredRing::read(client.clone(), namespace, name).await {
+        Err(RingError::Missing { .. }) => {}
+        found => return found,
     }
-    let fresh = KeyRing::generate();
-    match api.create(&PostParams::default(), &object(name, &fresh)).await {
-        Ok(_) => Ok(fresh),
+    let ring = KeyRing::generate();
+    let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
+    let fresh = object(name, &ring);
+    match in_time(&format!("{namespace}/{name}"), api.create(&PostParams::default(), &fresh)).await {
+        Ok(object) => StoredRing::of(object, &format!("{namespace}/{name}")),
         // Another replica was faster: its ring is the ring.
-        Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            read(&api.get(name).await.map_err(out_of_reach)?, secret)
-        }
-        Err(error) => Err(out_of_reach(error)),
+        Err(RingError::Changed { .. }) => StoredRing::read(client, namespace, name).await,
+        Err(error) => Err(error),
     }
 }
 
-fn read(found: &SecretObject, secret: &str) -> Result<KeyRing, RingError> {
-    let broken = |reason: String| RingError::Broken { secret: secret.to_owned(), reason };
-    let text = found.data.as_ref().and_then(|data| data.get(DATA_KEY));
-    let text = text.ok_or_else(|| broken(format!("its data has no key `{DATA_KEY}`")))?;
-    KeyRing::parse(&text.0).map_err(|error| broken(error.to_string()))
+/// The ring as it rests, with the version that it has there.
+pub struct StoredRing {
+    /// The ring.
+    pub ring: KeyRing,
+    /// The Secret around it.
+    object: SecretObject,
+}
+
+impl StoredRing {
+    /// Reads it.
+    pub async fn read(client: Client, namespace: &str, name: &str) -> Result<Self, RingError> {
+        let secret = format!("{namespace}/{name}");
+        let api: Api<SecretObject> = Api::namespaced(client, namespace);
+        let found = in_time(&secret, api.get_opt(name)).await?;
+        let object = found.ok_or_else(|| RingError::Missing { secret: secret.clone() })?;
+        Self::of(object, &secret)
+    }
+
+    fn of(mut object: SecretObject, secret: &str) -> Result<Self, RingError> {
+        let broken = |reason: String| RingError::Broken { secret: secret.to_owned(), reason };
+        let text = object.data.as_mut().and_then(|data| data.remove(DATA_KEY));
+        let text = text.ok_or_else(|| broken(format!("its data has no key `{DATA_KEY}`")))?;
+        let ring = KeyRing::parse(Secret::new(text.0).expose()).map_err(|error| broken(error.to_string()))?;
+        Ok(Self { ring, object })
+    }
+
+    /// Whether the other is the same version.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let version =
+            |stored: &Self| (stored.object.metadata.uid.clone(), stored.object.metadata.resource_version.clone());
+        version(self) == version(other)
+    }
+
+    /// Puts another form of the ring into its place, unless somebody changed that meanwhile.
+    pub async fn replace(self, client: Client, ring: &KeyRing) -> Result<Self, RingError> {
+        let Self { mut object, .. } = self;
+        let (namespace, name) = (object.metadata.namespace.clone(), object.metadata.name.clone());
+        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+        let secret = format!("{namespace}/{name}");
+        let text = ByteString(ring.serialize().expose().clone());
+        object.data.get_or_insert_default().insert(DATA_KEY.to_owned(), text);
+        let api: Api<SecretObject> = Api::namespaced(client, &namespace);
+        let object = in_time(&secret, api.replace(&name, &PostParams::default(), &object)).await?;
+        Self::of(object, &secret)
+    }
+}
+
+/// Without the keys.
+impl std::fmt::Debug for StoredRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredRing").field("keys", &self.ring.keys()).finish_non_exhaustive()
+    }
+}
+
+/// The answer of the API server, within the deadline.
+async fn in_time<T>(secret: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, RingError> {
+    let secret = secret.to_owned();
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Err(RingError::Changed { secret }),
+        Ok(Err(error)) => Err(RingError::OutOfReach { secret, reason: error.to_string() }),
+        Err(_) => Err(RingError::OutOfReach { secret, reason: "the API server did not answer in time".to_owned() }),
+    }
 }
 
 fn object(name: &str, ring: &KeyRing) -> SecretObject {

@@ -102,8 +102,18 @@ impl Cache {
         self.end_with(key, Version(u64::MAX), now);
     }
 
-    /// Ends a session whose record of this version is none; a newer record may begin it again.
-    pub(super) fn end_with(&self, key: RecordKey, with: Version, now: Timestamp) {
+    /// Ends a session whose record of this version does not open; a newer record may begin it again, or other keys.
+    pub(super) fn refuse(&self, key: RecordKey, version: Version, now: Timestamp) {
+        self.spill();
+        self.end_with(key, version, now);
+    }
+
+    /// There are other keys: what did not open may open now.
+    pub(super) fn reopen(&self) {
+        self.slots.retain(|_, slot| !matches!(slot, Slot::Ended { with, .. } if *with != Version(u64::MAX)));
+    }
+
+    fn end_with(&self, key: RecordKey, with: Version, now: Timestamp) {
         if let Some(Slot::Live(session)) = self.slots.insert(key, Slot::Ended { at: now, with }) {
             session.life.ended.cancel();
         }
@@ -151,10 +161,15 @@ impl Cache {
         });
     }
 
-    /// Takes out one session by which nothing lives; where there is none, the cache grows with its users.
-    fn make_room(&self) {
+    /// Something of the store is not here.
+    fn spill(&self) {
         self.spilled.store(true, Ordering::Release);
         self.doubt();
+    }
+
+    /// Takes out one session by which nothing lives; where there is none, the cache grows with its users.
+    fn make_room(&self) {
+        self.spill();
         // Neither this value of the session is held, nor an older one that shares its life.
         let unused = |slot: &Slot| matches!(slot, Slot::Live(there) if Arc::strong_count(there) == 1 && Arc::strong_count(&there.life) == 1);
         let spare = self.slots.iter().find(|slot| unused(slot)).map(|slot| *slot.key());

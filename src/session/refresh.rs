@@ -111,7 +111,7 @@ impl Inner {
     /// Claims the refresh of a session; `Conflict` where another process was faster.
     async fn claim(&self, session: &Session, now: Timestamp) -> Result<Option<Arc<Session>>, StoreError> {
         let content = Content { claimed: now.checked_add(signed(PAUSE)).ok(), ..session.content() };
-        let sealed = record::seal(&self.ring, session.key, &content);
+        let sealed = record::seal(&self.ring(), session.key, &content);
         let version = self.store.replace(session.key, session.version, sealed, content.expires).await?;
         Ok(self.cache.put(Session::open(session.key, version, content)))
     }
@@ -119,7 +119,7 @@ impl Inner {
     /// Stores what a refresh gave. Where the store does not take it, this process goes on with it and stores it later:
     /// the provider may have used up the old token.
     async fn save(&self, session: &Arc<Session>, content: Content) -> Option<Arc<Session>> {
-        let sealed = record::seal(&self.ring, session.key, &content);
+        let sealed = record::seal(&self.ring(), session.key, &content);
         let (version, unsaved) = match self.store.replace(session.key, session.version, sealed, content.expires).await {
             Ok(version) => (version, false),
             // Somebody ended it, or the last attempt did get through, or the claim ran out.

@@ -12,10 +12,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
 use crate::host::Host;
-use crate::seal::{self, KeyRing};
+use crate::seal::{self, DoesNotOpen, KeyRing};
 
 use super::cache::{Cache, Cached};
 use super::flight::Flights;
+use super::keys::Keys;
 use super::model::signed;
 use super::record::{self, Content};
 use super::{
@@ -55,7 +56,7 @@ pub struct Begun {
 pub struct Sessions(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
-    pub(super) ring: KeyRing,
+    keys: Keys,
     pub(super) store: Arc<dyn Store>,
     pub(super) cache: Cache,
     pub(super) clock: Clock,
@@ -69,9 +70,15 @@ pub(super) struct Inner {
 }
 
 impl Sessions {
-    /// Sessions in `store`. Its calls, and what follows its changes, run on `control`; the last clone ends them. What
+    /// Sessions in `store`, sealed with the keys of `ring`; without one none can be opened or begun. The store's calls, and what follows its changes, run on `control`; the last clone ends them. What
     /// the store said goes on to be believed for `staleness` after it was last heard.
-    pub fn new(ring: KeyRing, store: Arc<dyn Store>, clock: Clock, control: Handle, staleness: Duration) -> Self {
+    pub fn new(
+        ring: Option<KeyRing>,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        control: Handle,
+        staleness: Duration,
+    ) -> Self {
         let stop = CancellationToken::new();
         let changes = store.changes();
         let cache = Cache::new(CAPACITY);
@@ -80,7 +87,7 @@ impl Sessions {
             cache.doubt();
         }
         let inner = Arc::new(Inner {
-            ring,
+            keys: Keys::new(ring),
             store,
             cache,
             clock,
@@ -99,14 +106,25 @@ impl Sessions {
         Self(inner)
     }
 
-    /// The keys, for login cookies.
-    pub fn ring(&self) -> &KeyRing {
-        &self.0.ring
+    /// The keys by which sign-ins begin and end.
+    pub fn keys(&self) -> Result<KeyRing, StoreError> {
+        self.0.keys.for_sign_in()
+    }
+
+    /// Goes on with another form of the ring: seals with its active keys, and opens what did not open before.
+    pub fn learn(&self, ring: KeyRing) {
+        self.0.keys.learn(ring);
+        self.0.cache.reopen();
+    }
+
+    /// The ring as it rests cannot be read: whoever is signed in goes on, and no session begins until it is learned again.
+    pub fn lose_keys(&self) {
+        self.0.keys.lose();
     }
 
     /// What the values of a request's `Cookie` fields say for a host.
     pub fn ticket<'a>(&self, host: &Host, lines: impl IntoIterator<Item = &'a [u8]>) -> TicketState {
-        TicketState::find(&self.0.ring, host, lines)
+        TicketState::find(self.0.keys.ring().as_ref(), host, lines)
     }
 
     /// Looks a ticket up in the cache: one keyed hash, no I/O, no allocation.
@@ -150,7 +168,7 @@ impl Sessions {
     /// The `Set-Cookie` value that gives a browser its ticket.
     pub fn cookie(&self, session: &Session, ticket: &Ticket) -> String {
         let left = session.expires.duration_since(self.0.clock.now());
-        session_cookie(&self.0.ring, &session.of.host, ticket, Duration::try_from(left).unwrap_or_default())
+        session_cookie(&self.0.ring(), &session.of.host, ticket, Duration::try_from(left).unwrap_or_default())
     }
 
     /// The `Set-Cookie` value that keeps a session from idling out, also at a route that lets sessions idle no longer than
@@ -170,17 +188,23 @@ impl Sessions {
 }
 
 impl Inner {
+    /// The keys of a session, or of a ticket, that they have opened.
+    pub(super) fn ring(&self) -> KeyRing {
+        self.keys.ring().expect("what is opened was opened by a ring, and one that was learned stays")
+    }
+
     fn key(&self, ticket: &Ticket) -> RecordKey {
-        RecordKey(self.ring.store_key(ticket.handle()))
+        RecordKey(self.ring().store_key(ticket.handle()))
     }
 
     async fn begin(&self, new: NewSession) -> Result<Begun, StoreError> {
+        let ring = self.keys.for_sign_in()?;
         let now = self.clock.now();
         let ticket = Ticket::new(seal::random(), now);
-        let key = self.key(&ticket);
+        let key = RecordKey(ring.store_key(ticket.handle()));
         let expires = now.checked_add(signed(new.lifetimes.absolute)).unwrap_or(Timestamp::MAX);
         let content = Content { of: new, issued: now, expires, claimed: None };
-        let version = self.store.create(key, record::seal(&self.ring, key, &content), expires).await?;
+        let version = self.store.create(key, record::seal(&ring, key, &content), expires).await?;
         let session = self.cache.put(Session::open(key, version, content)).ok_or(StoreError::Conflict)?;
         Ok(Begun { session, ticket })
     }
@@ -202,7 +226,8 @@ impl Inner {
             return Some(there);
         }
         let now = self.clock.now();
-        match record::open(&self.ring, key, &record.sealed) {
+        let opened = self.keys.ring().ok_or(DoesNotOpen).and_then(|ring| record::open(&ring, key, &record.sealed));
+        match opened {
             Ok(content) if content.expires > now => self.cache.put(Session::open(key, record.version, content)),
             Ok(_) => {
                 self.cache.end(key, now);
@@ -210,7 +235,7 @@ impl Inner {
             }
             Err(error) => {
                 tracing::warn!(%key, %error, "a stored session is refused; whoever has it is asked to sign in");
-                self.cache.end_with(key, record.version, now);
+                self.cache.refuse(key, record.version, now);
                 None
             }
         }

@@ -42,6 +42,9 @@ pub enum StoreError {
     /// It is full.
     #[error("the session store is full")]
     Full,
+    /// There are no keys to seal a session with.
+    #[error("the key ring cannot be read, so no session begins")]
+    Keys,
 }
 
 /// What a store tells of what others did to it.

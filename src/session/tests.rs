@@ -132,5 +132,5 @@ pub(super) fn replica(ring: &crate::seal::KeyRing, store: &std::sync::Arc<Faulty
     let clock = Clock::manual(start());
     let store: std::sync::Arc<dyn Store> = store.clone();
     let control = tokio::runtime::Handle::current();
-    (Sessions::new(ring.clone(), store, clock.clone(), control, Duration::from_secs(600)), clock)
+    (Sessions::new(Some(ring.clone()), store, clock.clone(), control, Duration::from_secs(600)), clock)
 }

@@ -29,6 +29,8 @@ pub enum TicketState {
     Forged,
     /// More than one session cookie.
     Duplicate,
+    /// There is one, and no key to read it by.
+    Unreadable,
     /// Ours.
     Valid(Ticket),
 }
@@ -36,15 +38,16 @@ pub enum TicketState {
 impl TicketState {
     /// Finds the ticket in the values of a request's `Cookie` fields. The name is compared byte for byte; what is no
     /// pair is passed over.
-    pub fn find<'a>(ring: &KeyRing, host: &Host, lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub fn find<'a>(ring: Option<&KeyRing>, host: &Host, lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut values = lines
             .into_iter()
             .flat_map(pairs)
             .filter_map(|pair| pair.strip_prefix(COOKIE_NAME.as_bytes())?.strip_prefix(b"="));
-        match (values.next(), values.next()) {
-            (None, _) => Self::Absent,
-            (Some(_), Some(_)) => Self::Duplicate,
-            (Some(value), None) => Ticket::parse(ring, host, value).map_or(Self::Forged, Self::Valid),
+        match (values.next(), values.next(), ring) {
+            (None, ..) => Self::Absent,
+            (Some(_), Some(_), _) => Self::Duplicate,
+            (Some(_), None, None) => Self::Unreadable,
+            (Some(value), None, Some(ring)) => Ticket::parse(ring, host, value).map_or(Self::Forged, Self::Valid),
         }
     }
 }
@@ -111,7 +114,7 @@ mod tests {
     use crate::session::tests::{host, seconds, start};
 
     fn find(ring: &KeyRing, lines: &[&str]) -> TicketState {
-        TicketState::find(ring, &host("app.example.com"), lines.iter().map(|line| line.as_bytes()))
+        TicketState::find(Some(ring), &host("app.example.com"), lines.iter().map(|line| line.as_bytes()))
     }
 
     /// A ring, a ticket, and the ticket as a cookie pair.
@@ -167,6 +170,13 @@ mod tests {
         for line in other_names {
             assert_eq!(find(&ring, &[&line]), TicketState::Absent, "{line:?}");
         }
+    }
+
+    #[test]
+    fn without_keys_a_session_cookie_is_neither_absent_nor_forged() {
+        let (_, _, pair) = issued();
+        let found = |line: &str| TicketState::find(None, &host("app.example.com"), [line.as_bytes()]);
+        assert_eq!((found(&pair), found("a=1")), (TicketState::Unreadable, TicketState::Absent));
     }
 
     #[test]
@@ -240,7 +250,7 @@ mod tests {
 
         #[test]
         fn cookies_of_any_bytes_are_no_ticket(line in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let found = TicketState::find(&KeyRing::generate(), &host("app.example.com"), [line.as_slice()]);
+            let found = TicketState::find(Some(&KeyRing::generate()), &host("app.example.com"), [line.as_slice()]);
             proptest::prop_assert!(!matches!(found, TicketState::Valid(_)));
         }
     }

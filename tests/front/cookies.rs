@@ -105,6 +105,36 @@ fn a_stored_session_that_was_edited_or_swapped_is_worth_nothing() {
 }
 
 #[test]
+fn while_the_key_ring_cannot_be_read_people_go_on_and_nobody_signs_in() {
+    let house = House::new();
+    let (mut browser, mut visitor) = (house.signed_in(), house.browser());
+    let callback = visitor.until_callback(&house, "app.test", "/");
+    house.sessions.lose_keys();
+    for target in ["/.portcullis/login?return=/", &callback] {
+        let answer = house.nothing_upstream(|| visitor.navigate("app.test", target));
+        assert_eq!((answer.status, visitor.session("app.test")), (503, None));
+        assert_eq!(house.event(answer.value("x-request-id"))["reason"], "store_unreachable");
+    }
+    assert_eq!(browser.get("app.test", "/", &[]).status, 200);
+    house.sessions.learn(house.ring.clone());
+    assert_eq!(visitor.navigate("app.test", &callback).status, 303, "the attempt is still good");
+}
+
+#[test]
+fn where_no_key_ring_was_ever_read_nobody_with_a_cookie_is_anonymous() {
+    let (house, other) = (House::without_keys(), House::new());
+    let mut browser = house.browser();
+    browser.plant("app.test", SESSION, &other.signed_in().session("app.test").unwrap());
+    for (method, target) in [("GET", "/"), ("GET", "/.portcullis/"), ("POST", "/.portcullis/logout")] {
+        let answer = house.nothing_upstream(|| browser.ask(method, "app.test", target, &[]));
+        assert_eq!((answer.status, answer.values("set-cookie").len()), (503, 0), "{target}");
+    }
+    assert_eq!(house.browser().get("app.test", "/", &[]).status, 401);
+    house.sessions.learn(other.ring.clone());
+    assert_eq!(browser.get("app.test", "/", &[]).status, 401, "it can be read now, and is nobody's here");
+}
+
+#[test]
 fn two_session_cookies_are_none() {
     let house = House::new();
     let mut browser = house.signed_in();

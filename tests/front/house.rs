@@ -46,6 +46,7 @@ pub struct House {
     pub metrics: Metrics,
     pub store: Switch,
     pub ring: KeyRing,
+    pub sessions: Sessions,
     pub certificate: Arc<Certificate>,
     _publisher: Publisher,
     running: Option<Running>,
@@ -65,12 +66,17 @@ pub struct Switch {
 impl House {
     /// A house whose store is always believed.
     pub fn new() -> Self {
-        Self::build(Switch::default(), Upstream::ok(), |_| {})
+        Self::build(Switch::default(), Upstream::ok(), true, |_| {})
     }
 
     /// A house that asks its store at every request.
     pub fn doubtful() -> Self {
-        Self::build(Switch { doubted: true, ..Switch::default() }, Upstream::ok(), |_| {})
+        Self::build(Switch { doubted: true, ..Switch::default() }, Upstream::ok(), true, |_| {})
+    }
+
+    /// A house that has not read its key ring yet.
+    pub fn without_keys() -> Self {
+        Self::build(Switch::default(), Upstream::ok(), false, |_| {})
     }
 
     /// A house whose upstream agrees to every WebSocket, and sends back what comes over it.
@@ -82,15 +88,15 @@ impl House {
             [] => Reply::Send(OK.into()),
             _ => Reply::SendThenEcho(SWITCH.into()),
         });
-        Self::build(Switch::default(), upstream, |_| {})
+        Self::build(Switch::default(), upstream, true, |_| {})
     }
 
     /// A house with other settings of its provider.
     pub fn with_provider(turn: impl FnOnce(&mut Provider)) -> Self {
-        Self::build(Switch::default(), Upstream::ok(), turn)
+        Self::build(Switch::default(), Upstream::ok(), true, turn)
     }
 
-    fn build(store: Switch, upstream: Upstream, turn: impl FnOnce(&mut Provider)) -> Self {
+    fn build(store: Switch, upstream: Upstream, keys: bool, turn: impl FnOnce(&mut Provider)) -> Self {
         let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let clock = Clock::manual(START.parse::<Timestamp>().unwrap());
         let provider = control.block_on(TestProvider::start(clock.clone()));
@@ -115,12 +121,12 @@ impl House {
         let sessions = {
             let _entered = control.enter();
             let store: Arc<dyn Store> = Arc::new(store.clone());
-            Sessions::new(ring.clone(), store, clock.clone(), handle.clone(), Duration::from_secs(600))
+            Sessions::new(keys.then(|| ring.clone()), store, clock.clone(), handle.clone(), Duration::from_secs(600))
         };
         let shared = Shared {
             reader: control.block_on(pending.first()).unwrap(),
             audit: audit.clone(),
-            sessions,
+            sessions: sessions.clone(),
             oidc: Oidc::new(clock.clone(), handle),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -141,6 +147,7 @@ impl House {
             metrics,
             store,
             ring,
+            sessions,
             certificate,
             _publisher,
             running,

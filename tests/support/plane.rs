@@ -167,7 +167,7 @@ impl Plane {
         let trail = Trail::default();
         let entered = control.enter();
         let sessions = Sessions::new(
-            KeyRing::generate(),
+            Some(KeyRing::generate()),
             Arc::new(MemoryStore::default()),
             clock.clone(),
             control.handle().clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::audit::Kind;
 use crate::oidc::{Callback, LoginAttempt, LoginError, Provider, VerifiedLogin};
 use crate::route::Route;
-use crate::session::{Lifetimes, NewSession, TicketState, Tokens, clear_login_cookie, open_login_cookies};
+use crate::session::{Lifetimes, NewSession, OpenLogin, TicketState, Tokens, clear_login_cookie, open_login_cookies};
 
 use super::super::pages::Page;
 use super::super::rejection::{Refusal, Rejection};
@@ -22,7 +22,9 @@ struct Held {
 pub async fn answer(asked: Asked<'_>, provider: &str) -> Result<Answer, Rejection> {
     let provider = asked.snapshot.providers.get(provider).ok_or(Refusal::NotFound)?;
     let query = asked.request.target().query().unwrap_or_default();
-    let (held, callback) = match Callback::parse(query).and_then(|callback| held(asked, callback)) {
+    let keys = asked.shared.sessions.keys()?;
+    let opened = open_login_cookies(&keys, asked.host(), asked.cookies(), asked.shared.clock.now());
+    let (held, callback) = match Callback::parse(query).and_then(|callback| held(opened, callback)) {
         Ok(held) => held,
         Err(error) => return Ok(failed(asked, &Rejection::from(&error), &ReturnPath::front_page())),
     };
@@ -35,10 +37,8 @@ pub async fn answer(asked: Asked<'_>, provider: &str) -> Result<Answer, Rejectio
 }
 
 /// The attempt whose `state` the callback brings back.
-fn held(asked: Asked<'_>, callback: Callback) -> Result<(Held, Callback), LoginError> {
+fn held(opened: Vec<OpenLogin>, callback: Callback) -> Result<(Held, Callback), LoginError> {
     let state = callback.state.as_ref().ok_or(LoginError::StateMissing)?;
-    let now = asked.shared.clock.now();
-    let opened = open_login_cookies(asked.shared.sessions.ring(), asked.host(), asked.cookies(), now);
     let mut attempts = opened.into_iter().filter_map(|login| {
         let attempt = LoginAttempt::from_bytes(login.attempt.expose())?;
         Some(Held { cookie: login.id, attempt })
@@ -60,8 +60,7 @@ async fn finish(
     let login = asked.shared.oidc.finish(Arc::clone(provider), redirect_uri, attempt, callback).await;
     let login = login.map_err(|error| Rejection::from(&error))?;
     let subject = login.principal.identity.clone();
-    let begun = asked.shared.sessions.begin(new_session(asked, provider, route, login)).await;
-    let begun = begun.map_err(|error| Refusal::StoreUnreachable.because(error.to_string()))?;
+    let begun = asked.shared.sessions.begin(new_session(asked, provider, route, login)).await?;
     end_replaced_session(asked).await;
     let cookie = asked.shared.sessions.cookie(&begun.session, &begun.ticket);
     let location = format!("{}{}", asked.origin(), return_to.as_str());

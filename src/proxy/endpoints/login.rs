@@ -20,6 +20,7 @@ pub async fn answer(asked: Asked<'_>) -> Result<Answer, Rejection> {
         return Ok(unauthorized(asked, &return_to));
     }
     let (_, provider) = asked.sign_in_route(&return_to).ok_or(Refusal::NoProvider)?;
+    let keys = asked.shared.sessions.keys()?;
     let redirect_uri = asked.redirect_uri(provider);
     let begun = asked.shared.oidc.begin(Arc::clone(provider), redirect_uri, return_to.as_str().to_owned()).await;
     let start = match begun {
@@ -30,9 +31,9 @@ pub async fn answer(asked: Asked<'_>) -> Result<Answer, Rejection> {
             return Ok(Answer::refusal(&rejection, &page, asked.form()));
         }
     };
-    let (ring, host, now) = (asked.shared.sessions.ring(), asked.host(), asked.shared.clock.now());
-    let cookie = login_cookie(ring, host, start.attempt.to_bytes().expose(), now);
+    let (host, now) = (asked.host(), asked.shared.clock.now());
+    let cookie = login_cookie(&keys, host, start.attempt.to_bytes().expose(), now);
     let answer = Answer::see_other(&start.authorization_url, "sign_in_begun").with_cookie(&cookie);
-    let crowded_out = crowded_out_logins(ring, host, asked.cookies(), now);
+    let crowded_out = crowded_out_logins(&keys, host, asked.cookies(), now);
     Ok(crowded_out.iter().fold(answer, |answer, line| answer.with_cookie(line)))
 }

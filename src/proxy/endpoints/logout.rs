@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{HeaderName, ORIGIN};
 
 use crate::audit::Kind;
-use crate::session::{Session, TicketState, clear_session_cookie};
+use crate::session::{Session, StoreError, TicketState, clear_session_cookie};
 
 use super::super::authenticate::find;
 use super::super::rejection::{Refusal, Rejection};
@@ -19,7 +19,7 @@ pub async fn sign_out(asked: Asked<'_>) -> Result<Answer, Rejection> {
         return Err(Refusal::CrossSite.into());
     }
     let done = format!("{}/.portcullis/signed-out", asked.origin());
-    let answer = match end_session(asked).await {
+    let answer = match end_session(asked).await? {
         Some(session) => {
             let onward = at_provider(asked, &session, done.clone()).await;
             let subject = session.of.principal.identity.clone();
@@ -32,14 +32,18 @@ pub async fn sign_out(asked: Asked<'_>) -> Result<Answer, Rejection> {
 
 /// Ends the session, and gives what it was where that is known. Here it ends at once; a store out of reach hears of it
 /// when it is back.
-async fn end_session(asked: Asked<'_>) -> Option<Arc<Session>> {
+async fn end_session(asked: Asked<'_>) -> Result<Option<Arc<Session>>, Rejection> {
     let sessions = &asked.shared.sessions;
-    let TicketState::Valid(ticket) = sessions.ticket(asked.host(), asked.cookies()) else { return None };
+    let ticket = match sessions.ticket(asked.host(), asked.cookies()) {
+        TicketState::Valid(ticket) => ticket,
+        TicketState::Absent | TicketState::Forged | TicketState::Duplicate => return Ok(None),
+        TicketState::Unreadable => return Err(StoreError::Keys.into()),
+    };
     let session = find(asked.shared, &ticket).await.ok().flatten();
     if let Err(error) = sessions.end(&ticket).await {
         tracing::warn!(id = %asked.id, %error, "a session that was signed out is still in the store");
     }
-    session
+    Ok(session)
 }
 
 /// Whether a page of ours asks. Browsers say so in one field or the other; who says nothing is no browser that another

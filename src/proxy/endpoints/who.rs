@@ -1,7 +1,7 @@
 //! `/.portcullis/`: who is signed in on this host.
 
 use crate::audit::Kind;
-use crate::session::TicketState;
+use crate::session::{StoreError, TicketState};
 
 use super::super::authenticate::find;
 use super::super::pages::Page;
@@ -13,6 +13,7 @@ pub async fn answer(asked: Asked<'_>) -> Result<Answer, Rejection> {
     let session = match asked.shared.sessions.ticket(asked.host(), asked.cookies()) {
         TicketState::Valid(ticket) => find(asked.shared, &ticket).await?,
         TicketState::Absent | TicketState::Forged | TicketState::Duplicate => None,
+        TicketState::Unreadable => return Err(StoreError::Keys.into()),
     };
     let Some(session) = session else {
         return Ok(Answer::page(&Page::anonymous(asked.id), asked, "who_am_i"));

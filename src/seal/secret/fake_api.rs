@@ -159,6 +159,7 @@ impl State {
             .secrets
             .get(name)
             .map_or_else(|| json!(format!("uid-{}", self.version)), |s| s["metadata"]["uid"].clone());
+        secret["metadata"]["namespace"] = json!("portcullis");
         secret["metadata"]["uid"] = uid;
         secret["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.secrets.insert(name.to_owned(), secret.clone());

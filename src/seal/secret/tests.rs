@@ -5,7 +5,7 @@ use super::fake_api::{FakeApi, Refusal};
 use super::*;
 
 async fn load(api: &FakeApi) -> Result<KeyRing, RingError> {
-    load_or_create(api.client(), "portcullis", "portcullis-keys").await
+    load_or_create(api.client(), "portcullis", "portcullis-keys").await.map(|stored| stored.ring)
 }
 
 fn holding(data: &Value) -> FakeApi {
@@ -73,4 +73,44 @@ async fn an_api_server_that_refuses_is_told_with_the_name_of_the_secret() {
         assert!(error.contains("secrets is forbidden"), "{error}");
         assert_eq!(api.secrets(), Vec::<Value>::new());
     }
+}
+
+async fn read(api: &FakeApi) -> Result<StoredRing, RingError> {
+    StoredRing::read(api.client(), "portcullis", "portcullis-keys").await
+}
+
+#[tokio::test]
+async fn a_ring_is_replaced_by_its_next_form_and_nothing_else_of_its_secret_changes() {
+    let api = FakeApi::default();
+    load(&api).await.unwrap();
+    let before = api.secrets().remove(0);
+    let stored = read(&api).await.unwrap();
+    let next = stored.ring.with_pending(jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let replaced = stored.replace(api.client(), &next).await.unwrap();
+    let again = read(&api).await.unwrap();
+    assert!(again.is_same(&replaced) && again.ring.serialize() == next.serialize());
+    let mut after = api.secrets().remove(0);
+    assert_ne!(after["data"], before["data"]);
+    for changed in ["data", "metadata"] {
+        after[changed] = before[changed].clone();
+    }
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_ring_that_somebody_changed_meanwhile_is_not_replaced() {
+    let api = FakeApi::default();
+    load(&api).await.unwrap();
+    let (first, second) = (read(&api).await.unwrap(), read(&api).await.unwrap());
+    let next = first.ring.with_pending(jiff::Timestamp::UNIX_EPOCH).unwrap();
+    first.replace(api.client(), &next).await.unwrap();
+    let refused = second.replace(api.client(), &KeyRing::generate()).await;
+    assert!(matches!(refused, Err(RingError::Changed { .. })), "{refused:?}");
+    assert_eq!(read(&api).await.unwrap().ring.serialize(), next.serialize());
+}
+
+#[tokio::test]
+async fn a_ring_that_is_not_there_is_told() {
+    let missing = read(&FakeApi::default()).await.unwrap_err().to_string();
+    assert_eq!(missing, "there is no Secret `portcullis/portcullis-keys`; Portcullis makes it when it starts");
 }

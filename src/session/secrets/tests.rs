@@ -39,7 +39,7 @@ async fn the_contract_holds() {
 async fn a_secret_tells_nothing_of_its_session_but_the_hour_of_its_end() {
     let api = FakeApi::default();
     let sessions = Sessions::new(
-        KeyRing::generate(),
+        Some(KeyRing::generate()),
         Arc::new(store(&api)),
         Clock::manual(start()),
         tokio::runtime::Handle::current(),
@@ -59,7 +59,8 @@ async fn a_secret_tells_nothing_of_its_session_but_the_hour_of_its_end() {
         json!({
             "apiVersion": "v1", "kind": "Secret", "type": "portcullis.dev/session", "data": {"record": null},
             "metadata": {
-                "name": name, "labels": {"portcullis.dev/session-ends": hour.to_string()}, "uid": null, "resourceVersion": null,
+                "name": name, "namespace": "portcullis", "labels": {"portcullis.dev/session-ends": hour.to_string()},
+                "uid": null, "resourceVersion": null,
             },
         })
     );
@@ -101,6 +102,7 @@ async fn what_the_api_server_answers_has_a_name() {
             StoreError::Refused(_) => "refused",
             StoreError::Conflict => "conflict",
             StoreError::Full => "full",
+            StoreError::Keys => "keys",
         };
         assert_eq!(name, expected);
     }
@@ -233,7 +235,7 @@ async fn two_replicas_see_each_others_sign_ins_and_sign_outs_and_ask_for_nothing
     let replica = || {
         let control = tokio::runtime::Handle::current();
         let clock = Clock::manual(start());
-        Sessions::new(ring.clone(), Arc::new(store(&api)), clock, control, Duration::from_secs(600))
+        Sessions::new(Some(ring.clone()), Arc::new(store(&api)), clock, control, Duration::from_secs(600))
     };
     let (here, there) = (replica(), replica());
     let stranger = crate::session::Ticket::new([9; 32], start());
