@@ -8,6 +8,9 @@ use crate::browser::{Answer, Browser, Fields, NAVIGATION, SESSION};
 use crate::house::House;
 use crate::provider::{Behaviour, Canned, Signing};
 
+/// Turns the issuer of a house.
+type Fault = Box<dyn FnOnce(&House)>;
+
 /// The event that a page's answer names.
 fn event_of(house: &House, answer: &Answer) -> serde_json::Value {
     house.event(answer.value("x-request-id"))
@@ -312,16 +315,30 @@ fn two_providers_on_one_host_take_turns_and_each_is_asked_once() {
 }
 
 #[test]
-fn a_provider_that_does_not_answer_is_503_with_a_way_to_begin_again() {
-    let house = House::new();
-    house.provider.behave(|behaviour| {
-        behaviour.canned.insert("/.well-known/openid-configuration", Canned::new(500, ""));
-    });
-    let mut browser = house.browser();
-    let challenged = browser.navigate("app.test", "/reports");
-    let answer = browser.navigate("app.test", challenged.value("location"));
-    assert_eq!((answer.status, answer.value("retry-after"), browser.jar.len()), (503, "5", 0));
-    assert!(answer.body.contains("/.portcullis/login?return=%2Freports"));
+fn an_issuer_that_cannot_be_used_is_503_with_a_way_to_begin_again() {
+    const METADATA: &str = "/.well-known/openid-configuration";
+    let cans =
+        |path, answer: Canned| move |house: &House| house.provider.behave(|it| drop(it.canned.insert(path, answer)));
+    let issuer = |house: &House| {
+        house.provider.behave(|it| it.metadata = Arc::new(|metadata| metadata["issuer"] = json!("https://evil.test")));
+    };
+    let rows: [(&str, Fault); 5] = [
+        ("does not answer", Box::new(|house| house.provider.stop())),
+        ("answers 500", Box::new(cans(METADATA, Canned::new(500, "")))),
+        ("answers with another issuer", Box::new(issuer)),
+        ("answers with 10 MB", Box::new(cans(METADATA, Canned::new(200, vec![b' '; 10_000_000])))),
+        ("has no keys", Box::new(cans("/jwks", Canned::new(200, r#"{"keys": []}"#)))),
+    ];
+    for (name, turn) in rows {
+        let house = House::new();
+        turn(&house);
+        let mut browser = house.browser();
+        let challenged = browser.navigate("app.test", "/reports");
+        let answer = house.nothing_upstream(|| browser.navigate("app.test", challenged.value("location")));
+        assert_eq!((answer.status, answer.value("retry-after"), browser.jar.len()), (503, "5", 0), "{name}");
+        assert!(answer.body.contains("/.portcullis/login?return=%2Freports"), "{name}");
+        assert_eq!(event_of(&house, &answer)["reason"], "provider_unreachable", "{name}");
+    }
 }
 
 #[test]
