@@ -11,9 +11,10 @@ use crate::support::bed::Bed;
 use crate::support::client::{Ask, Client};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::objects::INSTALLATION;
+use crate::support::portcullis::Portcullis;
 use crate::support::program::output;
 use crate::support::provider::STAFF;
-use crate::support::scene::{APP, Scene};
+use crate::support::scene::{APP, NEIGHBOUR, NEIGHBOUR_APP, Scene};
 
 /// Half a minute for all replicas to read pending keys, and a while for somebody to lead.
 const IN_USE: Duration = Duration::from_secs(120);
@@ -21,8 +22,9 @@ const IN_USE: Duration = Duration::from_secs(120);
 const RING: &str = "portcullis-keys";
 
 pub async fn journey(bed: &Bed) {
-    let scene = Scene::open(bed, "keys", 300).await;
+    let mut scene = Scene::open(bed, "keys", 300).await;
     scene.publish_for_staff().await;
+    scene.publish("open", NEIGHBOUR, json!({"portcullis.dev/access": "public"})).await;
     let before = signed_in(&scene).await;
     let first = active(bed);
     let rotated = keys(bed, &["rotate"]);
@@ -46,18 +48,30 @@ pub async fn journey(bed: &Bed) {
     keys(bed, &["retire", "--now"]);
     eventually("the end of what the old key sealed", SOON, async || (status(&before).await == 401).then_some(())).await;
     assert_eq!(status(&after).await, 200, "others go on");
-    a_ring_that_cannot_be_read_closes_sign_in_alone(&scene, &after).await;
+    let good = ring(bed);
+    put_ring(bed, &json!(BASE64.encode(b"rubbish")));
+    sign_in_is_closed_and_told(&scene, &after).await;
+
+    // A replica that starts now has no keys at all.
+    scene.portcullis.stop().await;
+    scene.portcullis = Portcullis::start(&scene.folder, &bed.cluster.portcullis, &bed.authority);
+    scene.portcullis.ready().await;
+    assert_eq!(scene.visitor().browse(NEIGHBOUR_APP).await.status, 200, "what is open is served");
+    let received = scene.app.received().len();
+    assert_eq!((status(&after).await, scene.visitor().browse(APP).await.status), (503, 503));
+    assert_eq!(scene.app.received().len(), received, "nothing reaches the app");
+    assert_eq!(ring(bed), json!(BASE64.encode(b"rubbish")), "it is never replaced");
+
+    put_ring(bed, &good);
+    eventually("the session to be read again", SOON, async || (status(&after).await == 200).then_some(())).await;
+    assert_eq!(status(&signed_in(&scene).await).await, 200);
     scene.portcullis.stop().await;
 }
 
-async fn a_ring_that_cannot_be_read_closes_sign_in_alone(scene: &Scene<'_>, person: &Client) {
-    let good = scene.bed.cluster.read(&["secret", RING, "--namespace", INSTALLATION])["data"]["ring"].clone();
-    put_ring(scene, &json!(BASE64.encode(b"rubbish")));
-    eventually("sign-in to be closed", SOON, async || (scene.visitor().browse(APP).await.status == 503).then_some(()))
-        .await;
-    let received = scene.app.received().len();
-    assert_eq!(scene.visitor().browse(APP).await.status, 503);
-    assert_eq!(scene.app.received().len(), received, "nothing reaches the app");
+/// Waits until nobody can sign in for the ring that cannot be read, and the administrator is told.
+async fn sign_in_is_closed_and_told(scene: &Scene<'_>, person: &Client) {
+    let closed = async || (scene.visitor().browse(APP).await.status == 503).then_some(());
+    eventually("sign-in to be closed", SOON, closed).await;
     assert_eq!(status(person).await, 200, "who is signed in goes on");
     eventually("an Event about the ring", SOON, async || {
         let events = scene.bed.cluster.read(&["events.events.k8s.io", "--namespace", INSTALLATION]);
@@ -70,16 +84,6 @@ async fn a_ring_that_cannot_be_read_closes_sign_in_alone(scene: &Scene<'_>, pers
         .then_some(())
     })
     .await;
-    let rests = scene.bed.cluster.read(&["secret", RING, "--namespace", INSTALLATION])["data"]["ring"].clone();
-    assert_eq!(rests, json!(BASE64.encode(b"rubbish")), "it is never replaced");
-
-    put_ring(scene, &good);
-    eventually("sign-in to be open again", SOON, async || {
-        (scene.visitor().browse(APP).await.status == 200).then_some(())
-    })
-    .await;
-    assert_eq!(status(&signed_in(scene).await).await, 200);
-    assert_eq!(status(person).await, 200);
 }
 
 /// `portcullis keys`, as the administrator runs it.
@@ -118,7 +122,12 @@ async fn signed_in_with_epoch(scene: &Scene<'_>) -> (Client, u8) {
     (person, BASE64.decode(record.as_bytes()).expect("Secrets are base64")[1])
 }
 
-fn put_ring(scene: &Scene<'_>, ring: &Value) {
+/// The ring as it rests.
+fn ring(bed: &Bed) -> Value {
+    bed.cluster.read(&["secret", RING, "--namespace", INSTALLATION])["data"]["ring"].clone()
+}
+
+fn put_ring(bed: &Bed, ring: &Value) {
     let patch = json!({"data": {"ring": ring}}).to_string();
-    scene.bed.cluster.kubectl(&["patch", "secret", RING, "--namespace", INSTALLATION, "--patch", &patch]);
+    bed.cluster.kubectl(&["patch", "secret", RING, "--namespace", INSTALLATION, "--patch", &patch]);
 }

@@ -41,7 +41,7 @@ fn said(fault: IssuerFault) -> (&'static str, &'static str, &'static str) {
         IssuerFault::Status => (
             ISSUER,
             "IssuerRefuses",
-            "write the issuer so that its metadata is at `/.well-known/openid-configuration` below it",
+            "see that it is well, and write it so that its metadata is at `/.well-known/openid-configuration` below it",
         ),
         IssuerFault::TooLarge => {
             (ISSUER, "DocumentTooLarge", "see that it is an OpenID Provider that answers, and have it publish less")

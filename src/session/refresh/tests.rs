@@ -129,6 +129,27 @@ async fn a_session_that_the_provider_ended_is_over_everywhere() {
 }
 
 #[tokio::test]
+async fn an_end_by_the_provider_that_the_store_did_not_take_is_made_up_for() {
+    let store = Arc::<Faulty>::default();
+    let (sessions, clock, begun) = due(&store).await;
+    clock.advance(seconds(600));
+    let refused = Arc::clone(&store);
+    let ended = sessions.refreshed(&begun.session, |_| async move {
+        refused.read_only.store(true, Ordering::Relaxed);
+        Refresh::Ended("invalid_grant".to_owned())
+    });
+    assert!(ended.await.is_none());
+    assert!(store.inner.read(begun.session.key).await.unwrap().is_some());
+    store.read_only.store(false, Ordering::Relaxed);
+    let removed = async {
+        while store.inner.read(begun.session.key).await.unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), removed).await.expect("it is removed once the store takes it");
+}
+
+#[tokio::test]
 async fn another_person_never_takes_over_a_session() {
     let store = Arc::default();
     let (sessions, clock, begun) = due(&store).await;
