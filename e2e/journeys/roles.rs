@@ -275,7 +275,8 @@ fn manifest() -> Vec<Value> {
     serde_saphyr::from_multiple(&fs::read_to_string(path).expect("the manifest is there")).expect("it is YAML")
 }
 
-/// Every verb that the manifest grants, with the resource.
+/// Every verb that the manifest grants, with the resource. One that is granted twice could be taken away once and nothing
+/// would fail.
 fn granted() -> BTreeSet<(String, String)> {
     let texts = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -283,7 +284,9 @@ fn granted() -> BTreeSet<(String, String)> {
     let mut granted = BTreeSet::new();
     for rule in manifest().iter().filter_map(|object| object["rules"].as_array()).flatten() {
         for verb in texts(&rule["verbs"]) {
-            granted.extend(texts(&rule["resources"]).into_iter().map(|resource| (verb.clone(), resource)));
+            for resource in texts(&rule["resources"]) {
+                assert!(granted.insert((verb.clone(), resource.clone())), "{verb} {resource} is granted twice");
+            }
         }
     }
     granted

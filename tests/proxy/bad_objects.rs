@@ -26,7 +26,7 @@ struct Row {
     findings: &'static [(&'static str, &'static str)],
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 enum Answer {
     /// A response.
     Status(u16),
@@ -218,7 +218,6 @@ struct Ground {
 }
 
 /// What the names in capitals of `objects.yaml` stand for.
-#[derive(Clone)]
 struct Names {
     values: Vec<(&'static str, String)>,
     /// Trusts the authority that has issued the certificates, and nobody else.
