@@ -14,7 +14,7 @@ const GROUPS: usize = 50;
 /// A rule for two groups on one path; all rules but the last speak of groups that the principal is not in.
 fn rule(at: usize) -> Rule {
     let groups = if at + 1 == RULES { ["group-7", "group-49"] } else { ["elsewhere", "nowhere"] };
-    let description = Description { groups: Groups::new(groups).keys().into(), ..Description::default() };
+    let description = Description { groups: Groups::new(groups), ..Description::default() };
     Rule {
         name: format!("shop/policy:{at}").into(),
         effect: if at.is_multiple_of(5) { Effect::Deny } else { Effect::Allow },

@@ -10,7 +10,9 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Cluster, Laptop, NAMESPACE, Process};
-use crate::{api, dev, keys, run};
+use crate::inspect::Scope;
+use crate::output::Choice;
+use crate::{api, check, dev, keys, routes, run};
 
 /// Identity-aware ingress controller for Kubernetes: sign-in, policy and proxy in one process.
 #[derive(Parser, Debug)]
@@ -36,6 +38,23 @@ enum Command {
         #[command(flatten)]
         process: Process,
     },
+    /// Say what is wrong with the objects of a folder, a file or the cluster; exit code 1 where something would be closed
+    Check {
+        #[command(flatten)]
+        scope: Scope,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// List every host and path of a folder, a file or the cluster, with who may pass
+    Routes {
+        #[command(flatten)]
+        scope: Scope,
+        /// Only those where somebody who is not signed in may pass
+        #[arg(long)]
+        unprotected: bool,
+        #[command(flatten)]
+        choice: Choice,
+    },
     /// Show, rotate and retire the keys that seal sessions and sign cookies
     Keys {
         /// The namespace of the installation
@@ -57,6 +76,8 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run { cluster, process } => run::main(&cluster, &process),
         Command::Dev { laptop, process } => dev::main(&laptop, &process),
+        Command::Check { scope, choice } => check::main(&scope, choice),
+        Command::Routes { scope, unprotected, choice } => routes::main(&scope, unprotected, choice),
         Command::Keys { namespace, action } => keys::main(&namespace, action),
         Command::Crds { output } => crds(output.as_deref()),
     };

@@ -12,6 +12,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::audit::Sink;
+use crate::controller::compile::Defaults;
+use crate::controller::watch::Cluster as Objects;
 use crate::controller::world::ObjectName;
 
 /// What `run` and `dev` share.
@@ -61,15 +63,23 @@ pub struct Cluster {
         env = "PORTCULLIS_SESSION_STORE"
     )]
     pub session_store: SessionStore,
-    /// The namespace of the installation: key ring, client secrets, CA bundles, Lease
-    #[arg(long, value_name = "NAMESPACE", default_value = NAMESPACE, env = "PORTCULLIS_NAMESPACE")]
-    pub namespace: String,
+    /// Which objects are served.
+    #[command(flatten)]
+    pub installation: Installation,
     /// An address (IP or host name) that Ingresses get in their status; may be given several times
     #[arg(long, value_name = "IP|HOST", value_delimiter = ',', env = "PORTCULLIS_PUBLISH_ADDRESS")]
     pub publish_address: Vec<String>,
     /// An address of this pod, to which no endpoint may lead; may be given several times
     #[arg(long, value_name = "IP", value_delimiter = ',', env = "PORTCULLIS_OWN_ADDRESS")]
     pub own_address: Vec<IpAddr>,
+}
+
+/// Which objects an installation serves: what `run` has, and who looks at what it would serve.
+#[derive(Args, Clone, Debug)]
+pub struct Installation {
+    /// The namespace of the installation: key ring, client secrets, CA bundles, Lease
+    #[arg(long, value_name = "NAMESPACE", default_value = NAMESPACE, env = "PORTCULLIS_NAMESPACE")]
+    pub namespace: String,
     /// A namespace to watch; may be given several times [default: all]
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',', env = "PORTCULLIS_WATCH_NAMESPACE")]
     pub watch_namespace: Vec<String>,
@@ -138,6 +148,30 @@ pub fn state_folder() -> anyhow::Result<PathBuf> {
     let home = || std::env::var("HOME").ok().map(|home| PathBuf::from(home).join(".local/state"));
     let folder = state.or_else(home).context("set HOME or XDG_STATE_HOME, where the certificate authority is kept")?;
     Ok(folder.join("portcullis"))
+}
+
+impl Installation {
+    /// Its objects in a cluster.
+    pub fn objects(&self, client: kube::Client) -> Objects {
+        Objects {
+            client,
+            namespaces: self.watch_namespace.clone(),
+            installation_namespace: self.namespace.clone(),
+            field_manager: self.controller.clone(),
+        }
+    }
+
+    /// What compile is told, where nothing is known but which objects are served.
+    pub fn defaults(&self) -> Defaults {
+        Defaults {
+            controller: self.controller.clone(),
+            without_class: self.watch_ingress_without_class,
+            installation_namespace: self.namespace.clone(),
+            default_certificate: None,
+            self_signed: None,
+            dev: false,
+        }
+    }
 }
 
 impl Process {

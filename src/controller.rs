@@ -255,15 +255,15 @@ impl Owner {
         let live = self.live.borrow();
         let former = live.as_ref().map_or(&[][..], |live| &live.complaints);
         for complaint in complaints.iter().filter(|complaint| former.binary_search(complaint).is_err()) {
-            let Complaint { place, severity, subject, message, remedy } = complaint;
-            let place = place.as_ref().map(tracing::field::display);
+            let Complaint { place, severity, message, remedy, .. } = complaint;
+            let (place, subject) = (place.as_ref().map(tracing::field::display), complaint.subject());
             match severity {
                 Severity::Error => tracing::error!(place, subject, message, remedy, "finding"),
                 Severity::Warning => tracing::warn!(place, subject, message, remedy, "finding"),
             }
         }
         for complaint in former.iter().filter(|complaint| complaints.binary_search(complaint).is_err()) {
-            tracing::info!(subject = complaint.subject, message = complaint.message, "finding resolved");
+            tracing::info!(subject = complaint.subject(), message = complaint.message, "finding resolved");
         }
     }
 }

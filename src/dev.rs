@@ -99,13 +99,20 @@ fn sessions(base: &Base, process: &Process) -> Sessions {
     Sessions::new(Some(KeyRing::generate()), store, base.clock.clone(), control, process.session_staleness)
 }
 
+/// The class, its settings and the demo provider.
+fn settings(issuer: &str, client_secret: &str) -> String {
+    SETTINGS.replace("ISSUER", issuer).replace("CLIENT_ID", provider::CLIENT_ID).replace("CLIENT_SECRET", client_secret)
+}
+
+/// A folder over the settings that are built in, for who looks at it and signs nobody in.
+pub fn over_settings(folder: Folder) -> Folder {
+    folder.over(&[("settings.yaml", &settings("http://127.0.0.1:9091", "not-used"))])
+}
+
 /// The folder on disk over the settings that are built in, or the demo.
 fn folder(path: Option<&Path>, provider: &Provider, echo: &TcpListener) -> anyhow::Result<Folder> {
     let echo = echo.local_addr()?;
-    let settings = SETTINGS
-        .replace("ISSUER", provider.issuer())
-        .replace("CLIENT_ID", provider::CLIENT_ID)
-        .replace("CLIENT_SECRET", provider.client_secret());
+    let settings = settings(provider.issuer(), provider.client_secret());
     let Some(path) = path else {
         let apps = APPS.replace("ECHO_IP", &echo.ip().to_string()).replace("ECHO_PORT", &echo.port().to_string());
         return Ok(Folder::embedded(&[("settings.yaml", &settings), ("apps.yaml", &apps)]));

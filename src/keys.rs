@@ -10,6 +10,7 @@ use kube::{Api, Client};
 use crate::api::{Portcullis, parse_duration};
 use crate::clock::Clock;
 use crate::controller::watch;
+use crate::output::columns;
 use crate::route::SessionLimits;
 use crate::run::{self, keys::SECRET};
 use crate::seal::{KeyInfo, KeyState, StoredRing};
@@ -92,10 +93,9 @@ fn table(keys: &[KeyInfo]) -> String {
             KeyState::DecryptOnly => "opens only",
         };
         let since = key.since.map_or_else(|| "-".to_owned(), |since| format!("{since:.0}"));
-        format!("{:<9}{:<7}{state:<12}{since}\n", key.kind, key.epoch)
+        [key.kind.to_owned(), key.epoch.to_string(), state.to_owned(), since]
     };
-    let head = format!("{:<9}{:<7}{:<12}{}\n", "KIND", "EPOCH", "STATE", "SINCE");
-    head + &keys.iter().map(row).collect::<String>()
+    columns(["KIND", "EPOCH", "STATE", "SINCE"], keys.iter().map(row))
 }
 
 #[cfg(test)]
@@ -116,6 +116,6 @@ mac      1      opens only  2026-03-01T12:00:30Z
 mac      2      active      2026-03-01T12:00:30Z
 ";
         assert_eq!(table(&ring.keys()), expected);
-        assert!(table(&KeyRing::generate().keys()).ends_with("mac      1      active      -\n"));
+        assert!(table(&KeyRing::generate().keys()).ends_with("mac      1      active  -\n"));
     }
 }

@@ -33,9 +33,13 @@ pub mod proxy;
 
 // The roof.
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod inspect;
 pub mod keys;
+pub mod output;
+pub mod routes;
 pub mod run;
 pub mod serve;

@@ -4,6 +4,7 @@
 
 mod authorize;
 mod decision;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ pub use authorize::decide;
 pub use decision::{AccessRequest, Challenge, Decision, Denial, Permit, Reason, Verdict};
 
 use crate::host::HostMatch;
-use crate::identity::{Email, GroupKey, Identity};
+use crate::identity::{Email, Groups, Identity};
 use crate::path::PathMatch;
 
 /// All rules that decide over a route.
@@ -73,8 +74,8 @@ pub enum PrincipalMatch {
 /// Properties of a principal: every list that is not empty must have an entry that matches.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Description {
-    /// Group keys, sorted.
-    pub groups: Box<[GroupKey]>,
+    /// Groups.
+    pub groups: Groups,
     /// Verified e-mail addresses.
     pub emails: Box<[Email]>,
     /// Domains of verified e-mail addresses, exact.
@@ -94,6 +95,14 @@ impl Policy {
     /// The policy of a route for everyone who is signed in.
     pub fn authenticated() -> Self {
         Self::of_one_rule("access:authenticated", PrincipalMatch::Authenticated)
+    }
+
+    /// Whether somebody who is not signed in may get past with some request. A Deny for every request lets nobody past who
+    /// is nobody yet.
+    pub fn lets_strangers_pass(&self) -> bool {
+        let allows = |rule: &Rule| rule.effect == Effect::Allow && rule.principal == PrincipalMatch::Anyone;
+        let denies = |rule: &Rule| rule.effect == Effect::Deny && rule.request == RequestMatch::default();
+        self.rules.iter().any(allows) && !self.rules.iter().any(denies)
     }
 
     fn of_one_rule(name: &str, principal: PrincipalMatch) -> Self {

@@ -65,7 +65,7 @@ pub struct Sockets {
 }
 
 /// Runs a process on a control runtime of its own.
-pub fn on_control_runtime<F: Future<Output = anyhow::Result<()>>>(process: F) -> anyhow::Result<()> {
+pub fn on_control_runtime<T, F: Future<Output = anyhow::Result<T>>>(process: F) -> anyhow::Result<T> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("the cryptographic provider is installed once, here"))?;

@@ -24,8 +24,10 @@ pub struct Complaint {
     pub place: Option<Place>,
     /// What it means.
     pub severity: Severity,
-    /// What it is about: the object and its field; empty for a file that is no YAML.
-    pub subject: String,
+    /// The object; none for a file that is no YAML, or a document that names no object.
+    pub object: Option<ObjectRef>,
+    /// The field as a JSON pointer (RFC 6901) into the object, `""` for the whole.
+    pub field: String,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -78,21 +80,26 @@ impl Complaint {
         Self {
             place: spots.and_then(|spots| spots.place(&finding.field)),
             severity: finding.severity,
-            subject: subject(&finding.object, &finding.field),
+            object: Some(finding.object.clone()),
+            field: finding.field.clone(),
             message: finding.message.clone(),
             remedy: finding.remedy.clone(),
         }
     }
+
+    /// The object and its field, `Ingress shop/web: spec.rules[0].host`; empty where there is no object.
+    pub fn subject(&self) -> String {
+        self.object.as_ref().map_or_else(String::new, |object| subject(object, &self.field))
+    }
 }
 
-/// `Ingress shop/web: spec.rules[0].host`.
-pub(super) fn subject(object: &ObjectRef, pointer: &str) -> String {
+fn subject(object: &ObjectRef, pointer: &str) -> String {
     let separator = if pointer.is_empty() { "" } else { ": " };
     format!("{} {}{separator}{}", object.kind.as_str(), object.name, field_path(pointer))
 }
 
 /// A JSON pointer the way kubectl writes field paths: `spec.rules[0].host`.
-pub(super) fn field_path(pointer: &str) -> String {
+pub fn field_path(pointer: &str) -> String {
     let mut path = String::new();
     for part in pointer.split('/').skip(1) {
         let part = part.replace("~1", "/").replace("~0", "~");
@@ -123,8 +130,8 @@ impl fmt::Display for Complaint {
             Severity::Warning => "warning: ",
             Severity::Error => "error: ",
         })?;
-        if !self.subject.is_empty() {
-            write!(f, "{}: ", self.subject)?;
+        if let Some(object) = &self.object {
+            write!(f, "{}: ", subject(object, &self.field))?;
         }
         write!(f, "{}; {}", self.message.trim_end_matches('.'), self.remedy)
     }

@@ -18,7 +18,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::Batch;
-use super::complaint::{Complaint, Pages, Place, subject};
+use super::complaint::{Complaint, Pages, Place};
 use super::endpoints::Guard;
 use super::report::{ObjectRef, Severity};
 use super::world::{Change, Keeper, World};
@@ -79,6 +79,11 @@ impl Folder {
     pub fn open(path: &Path) -> io::Result<Self> {
         fs::read_dir(path)?;
         Ok(Self { files: Files::Directory(path.to_owned()), beneath: Vec::new() })
+    }
+
+    /// One file, as it is now.
+    pub fn file(path: &Path) -> io::Result<Self> {
+        Ok(Self::embedded(&[(&path.display().to_string(), &read_file(path)?)]))
     }
 
     /// The same files over others that never change: an object there counts where the files have none of its kind and name.
@@ -215,7 +220,8 @@ impl Reading {
             Err(error) => complaints.push(Complaint {
                 place: None,
                 severity: Severity::Error,
-                subject: String::new(),
+                object: None,
+                field: String::new(),
                 message: format!("the folder cannot be read: {error}"),
                 remedy: "make it readable; until then what was read last stays in force".to_owned(),
             }),
@@ -254,7 +260,8 @@ impl Reading {
             complaints.push(Complaint {
                 place: object.spots.place("/metadata/name"),
                 severity: Severity::Error,
-                subject: subject(&object.reference, ""),
+                object: Some(object.reference.clone()),
+                field: String::new(),
                 message: format!("there is one of this kind and name already{there}, which is the one that counts"),
                 remedy: "rename or remove one of the two".to_owned(),
             });
@@ -297,7 +304,8 @@ impl FileRead {
                 read.complaints.push(Complaint {
                     place: Some(Place { file: Arc::clone(file), line: error.spot.0, column: error.spot.1 }),
                     severity: Severity::Error,
-                    subject: String::new(),
+                    object: None,
+                    field: String::new(),
                     message: error.message,
                     remedy: "correct the file; until then what was last read from it stays in force".to_owned(),
                 });

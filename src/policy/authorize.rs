@@ -110,7 +110,7 @@ fn is_principal_meant(rule: &PrincipalMatch, principal: Option<&Principal>) -> M
 }
 
 fn describes(description: &Description, principal: &Principal) -> bool {
-    any_or_empty(&description.groups, |group| principal.groups.contains(*group))
+    any_or_empty(description.groups.keys(), |group| principal.groups.contains(*group))
         && any_or_empty(&description.emails, |email| principal.email.as_ref() == Some(email))
         && any_or_empty(&description.email_domains, |domain| {
             principal.email.as_ref().is_some_and(|email| *email.domain() == **domain)

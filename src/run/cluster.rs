@@ -35,23 +35,23 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
     let sockets = Sockets::bind(&process, addresses, Some(cluster.public_https_port), &base).await?;
     let config = kube::Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
     let client = api::client(config).context("cannot make a client of the API server")?;
-    let known = keys::first(&client, &cluster.namespace).await;
+    let known = keys::first(&client, &cluster.installation.namespace).await;
     let ring = known.as_ref().map(|stored| stored.ring.clone());
     let store = store(&client, &cluster);
     let staleness = process.session_staleness;
     let sessions = Sessions::new(ring, Arc::clone(&store), base.clock.clone(), Handle::current(), staleness);
-    let (keeper, trouble) =
-        Keeper::new(client.clone(), cluster.namespace.clone(), sessions.clone(), base.clock.clone(), known);
+    let (keeper, trouble) = Keeper::new(
+        client.clone(),
+        cluster.installation.namespace.clone(),
+        sessions.clone(),
+        base.clock.clone(),
+        known,
+    );
     let (publisher, pending) = snapshot::channel();
     let (live, lives) = watch::channel(None);
     let duties = lead(&base, &cluster, &client, lives, (store, keeper, trouble));
     let controller = Controller {
-        source: Source::Cluster(api::Cluster {
-            client: client.clone(),
-            namespaces: cluster.watch_namespace.clone(),
-            installation_namespace: cluster.namespace.clone(),
-            field_manager: cluster.controller.clone(),
-        }),
+        source: Source::Cluster(cluster.installation.objects(client.clone())),
         publisher,
         metrics: base.metrics.clone(),
         defaults: defaults(&cluster, &process, &base)?,
@@ -65,12 +65,9 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
 
 fn defaults(cluster: &Cluster, process: &Process, base: &Base) -> anyhow::Result<Defaults> {
     Ok(Defaults {
-        controller: cluster.controller.clone(),
-        without_class: cluster.watch_ingress_without_class,
-        installation_namespace: cluster.namespace.clone(),
         default_certificate: process.default_certificate.clone(),
         self_signed: Some(self_signed(&base.clock)?),
-        dev: false,
+        ..cluster.installation.defaults()
     })
 }
 
@@ -78,7 +75,7 @@ fn store(client: &Client, cluster: &Cluster) -> Arc<dyn Store> {
     match &cluster.session_store {
         SessionStore::Memory => Arc::new(MemoryStore::default()),
         SessionStore::Secrets(namespace) => {
-            let namespace = namespace.as_ref().unwrap_or(&cluster.namespace);
+            let namespace = namespace.as_ref().unwrap_or(&cluster.installation.namespace);
             Arc::new(SecretStore::new(client.clone(), namespace))
         }
     }
@@ -96,7 +93,7 @@ fn lead(
     let (leading, leads) = watch::channel(false);
     let candidate = Candidate {
         client: client.clone(),
-        namespace: cluster.namespace.clone(),
+        namespace: cluster.installation.namespace.clone(),
         name: LEASE.to_owned(),
         identity: identity.clone(),
         clock: base.clock.clone(),
@@ -105,7 +102,7 @@ fn lead(
         client: client.clone(),
         oidc: base.oidc.clone(),
         clock: base.clock.clone(),
-        field_manager: cluster.controller.clone(),
+        field_manager: cluster.installation.controller.clone(),
         identity,
         addresses: cluster.publish_address.clone(),
         trouble,

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use portcullis::budget::Limits;
 use portcullis::host::Host;
-use portcullis::identity::{Email, GroupKey, Groups, Identity, Issuer, Principal, Subject};
+use portcullis::identity::{Email, Groups, Identity, Issuer, Principal, Subject};
 use portcullis::oidc::{ClaimPaths, Provider};
 use portcullis::policy::{Description, Effect, Policy, PrincipalMatch, RequestMatch, Rule};
 use portcullis::route::{Access, IdentityHeader, Route, RouteSettings};
@@ -102,7 +102,7 @@ fn upstream() -> SocketAddr {
 fn guarded(upstream: SocketAddr) -> Route {
     let identity_headers = [IdentityHeader::User, IdentityHeader::Email, IdentityHeader::Groups].into();
     let settings = RouteSettings { identity_headers, ..RouteSettings::default() };
-    let staff = Description { groups: [GroupKey::of("staff")].into(), ..Description::default() };
+    let staff = Description { groups: Groups::new(["staff"]), ..Description::default() };
     let rule = Rule {
         name: "test/policy:staff".into(),
         effect: Effect::Allow,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod commands;
 mod drain;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/plane.rs"]

@@ -12,7 +12,7 @@ use portcullis::audit::{Audit, RequestId};
 use portcullis::budget::Limits;
 use portcullis::clock::Clock;
 use portcullis::host::HostMatch;
-use portcullis::identity::GroupKey;
+use portcullis::identity::Groups;
 use portcullis::metrics::Metrics;
 use portcullis::oidc::{Oidc, Provider};
 use portcullis::path::PathMatch;
@@ -321,7 +321,7 @@ fn routes(upstream: SocketAddr, provider: &Arc<Provider>, second: &Arc<Provider>
 }
 
 fn finance() -> Policy {
-    let groups = Box::new([GroupKey::of("finance")]);
+    let groups = Groups::new(["finance"]);
     let rule = Rule {
         name: "shop/backoffice:finance".into(),
         effect: Effect::Allow,

@@ -270,7 +270,7 @@ impl Ground {
     /// Waits until something is said of an object and field.
     fn says(&mut self, subject: &str) {
         let says = |live: &Option<Arc<Live>>| {
-            live.iter().flat_map(|live| live.complaints.iter()).any(|complaint| complaint.subject == subject)
+            live.iter().flat_map(|live| live.complaints.iter()).any(|complaint| complaint.subject() == subject)
         };
         self.plane.block_on(async { self.live.wait_for(says).await.map(|_| ()) }).unwrap();
     }
@@ -280,7 +280,7 @@ impl Ground {
         let live = self.live.borrow().clone().unwrap();
         let told = live.complaints.iter().map(|complaint| {
             assert!(complaint.place.is_some() && !complaint.message.is_empty(), "{complaint}");
-            (complaint.subject.clone(), complaint.remedy.clone())
+            (complaint.subject(), complaint.remedy.clone())
         });
         told.collect()
     }

@@ -12,6 +12,7 @@ use super::settings::DefaultAccess;
 use crate::api::annotations::{AccessWord, PREFIX};
 use crate::controller::report::Notes;
 use crate::controller::world::ObjectName;
+use crate::identity::Groups;
 use crate::oidc::Provider;
 use crate::policy::{Description, Effect, Policy, PrincipalMatch, RequestMatch, Rule};
 use crate::route::{Access, ClosedReason};
@@ -134,10 +135,8 @@ fn missing_policy(policy: &ObjectName) -> Defect {
 /// The `allowed-` annotations as one Allow: all of them must hold, in each any entry.
 fn allowed(it: &Ours<'_>) -> Result<Option<Rule>, Defect> {
     let list = &it.annotations;
-    let mut groups = parsed("allowed-groups", &list.allowed_groups, group)?;
-    groups.sort_unstable();
     let described = Description {
-        groups: groups.into(),
+        groups: Groups::new(parsed("allowed-groups", &list.allowed_groups, group)?),
         emails: parsed("allowed-emails", &list.allowed_emails, email)?.into(),
         email_domains: parsed("allowed-email-domains", &list.allowed_email_domains, domain)?.into(),
         ..Description::default()

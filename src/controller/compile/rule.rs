@@ -10,7 +10,7 @@ use super::fields::{Fields, Pointer};
 use crate::api::{PrincipalSpec, RequestSpec, RuleSpec, SubjectSpec};
 use crate::controller::world::ObjectName;
 use crate::host::{Host, HostMatch};
-use crate::identity::{Email, GroupKey, Identity};
+use crate::identity::{Email, Groups, Identity};
 use crate::path::PathMatch;
 use crate::policy::{Description, Effect, PrincipalMatch, RequestMatch, Rule};
 
@@ -95,10 +95,8 @@ fn principal_match(spec: &PrincipalSpec, at: &Pointer, fields: &mut Fields<'_>) 
             fields.wrong(at.to(name), "the field can only be `true`", "write `true`, or remove it");
         }
     }
-    let mut groups = fields.parsed(&at.to("groups"), groups, group, "write a group as the provider does");
-    groups.sort_unstable();
     let described = Description {
-        groups: groups.into(),
+        groups: Groups::new(fields.parsed(&at.to("groups"), groups, group, "write a group as the provider does")),
         emails: fields.parsed(&at.to("emails"), emails, email, "write one address such as `a@example.com`").into(),
         email_domains: fields
             .parsed(&at.to("emailDomains"), email_domains, domain, "write a domain such as `example.com`")
@@ -185,8 +183,8 @@ fn range(text: &str) -> Result<IpNet, String> {
     }
 }
 
-pub(super) fn group(text: &str) -> Result<GroupKey, &'static str> {
-    if text.is_empty() { Err("the name of the group is empty") } else { Ok(GroupKey::of(text)) }
+pub(super) fn group(text: &str) -> Result<Box<str>, &'static str> {
+    if text.is_empty() { Err("the name of the group is empty") } else { Ok(text.into()) }
 }
 
 pub(super) fn email(text: &str) -> Result<Email, String> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::document::Document;
-use crate::controller::complaint::{Complaint, Spots, subject};
+use crate::controller::complaint::{Complaint, Spots};
 use crate::controller::report::{Kind, ObjectRef, Severity};
 use crate::controller::world::{Change, ObjectName, Stored};
 
@@ -59,7 +59,8 @@ pub(super) fn read(document: Document, file: &Arc<str>) -> Outcome {
     let complain = |pointer: &str, severity, message: String, remedy: &str| Complaint {
         place: spots.place(pointer),
         severity,
-        subject: String::new(),
+        object: None,
+        field: pointer.to_owned(),
         message,
         remedy: remedy.to_owned(),
     };
@@ -100,7 +101,8 @@ fn decode_object(reference: ObjectRef, value: Value, spots: Arc<Spots>) -> Outco
     let complain = |pointer: &str, severity, message: String, remedy: &str| Complaint {
         place: spots.place(pointer),
         severity,
-        subject: subject(&reference, pointer),
+        object: Some(reference.clone()),
+        field: pointer.to_owned(),
         message,
         remedy: remedy.to_owned(),
     };

@@ -253,7 +253,7 @@ fn compiled(rules: &[RuleInWords]) -> Policy {
 fn description(words: &DescriptionInWords) -> Description {
     let tiers: Box<[Value]> = words.tiers.iter().map(|tier| json!(tier)).collect();
     Description {
-        groups: Groups::new(words.groups.iter().copied()).keys().into(),
+        groups: Groups::new(words.groups.iter().copied()),
         emails: words.emails.iter().map(|email| Email::parse(email).unwrap()).collect(),
         email_domains: words.domains.iter().map(|domain| Box::from(*domain)).collect(),
         subjects: words.subjects.iter().map(|subject| identity(*subject)).collect(),

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::host::{Host, HostMatch};
-use crate::identity::{Email, GroupKey, Groups, Identity, Issuer, Subject};
+use crate::identity::{Email, Groups, Identity, Issuer, Subject};
 use crate::path::{RequestPath, Target};
 use crate::policy::{RequestMatch, Verdict};
 
@@ -22,7 +22,7 @@ fn alice() -> Principal {
 }
 
 fn staff() -> PrincipalMatch {
-    described(Description { groups: [GroupKey::of("staff")].into(), ..Description::default() })
+    described(Description { groups: Groups::new(["staff"]), ..Description::default() })
 }
 
 fn described(description: Description) -> PrincipalMatch {
@@ -186,7 +186,7 @@ fn a_mapped_address_is_the_address() {
 fn all_of_a_description_must_hold() {
     let subject = alice().identity;
     let whole = || Description {
-        groups: ["staff", "x"].map(GroupKey::of).into(),
+        groups: Groups::new(["staff", "x"]),
         emails: [Email::parse("ALICE@example.com").unwrap()].into(),
         email_domains: [Box::from("example.com")].into(),
         subjects: [subject.clone()].into(),
@@ -194,7 +194,7 @@ fn all_of_a_description_must_hold() {
     };
     let other_issuer = Identity { issuer: Issuer("https://id.test/".into()), ..subject.clone() };
     assert!(lets_pass(whole()));
-    assert!(!lets_pass(Description { groups: [GroupKey::of("Staff")].into(), ..whole() }));
+    assert!(!lets_pass(Description { groups: Groups::new(["Staff"]), ..whole() }));
     assert!(!lets_pass(Description { emails: [Email::parse("bob@example.com").unwrap()].into(), ..whole() }));
     assert!(!lets_pass(Description { email_domains: [Box::from("com")].into(), ..whole() }));
     assert!(!lets_pass(Description { subjects: [other_issuer].into(), ..whole() }));
