@@ -44,5 +44,6 @@ bench: ## Compare CPU per request with nginx and HAProxy, side by side in one ru
 	bench/run
 
 .PHONY: crds
-crds: ## Write crds/ from the code
+crds: ## Write crds/, and those of the chart, from the code
 	cargo run --locked --quiet -- crds --output crds
+	cargo run --locked --quiet -- crds --output charts/portcullis/crds

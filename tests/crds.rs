@@ -1,4 +1,4 @@
-//! The committed definitions in `crds/` are the generated ones, and their schemas keep every promise that compile
+//! The committed definitions, in `crds/` and in the chart, are the generated ones, and their schemas keep every promise that compile
 //! leans on.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests stop where a test would")]
@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 
 #[test]
 fn the_committed_definitions_are_the_generated_ones() {
-    let committed: BTreeMap<String, String> = fs::read_dir("crds")
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| !path.ends_with("kustomization.yaml"))
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
-        .collect();
     let generated: BTreeMap<String, String> = crd_files().into_iter().collect();
-    assert!(committed == generated, "crds/ is not what the code says: run `make crds` and commit the result");
+    for folder in ["crds", "charts/portcullis/crds"] {
+        let committed: BTreeMap<String, String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| !path.ends_with("kustomization.yaml"))
+            .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+            .collect();
+        assert!(committed == generated, "{folder} is not what the code says: run `make crds` and commit the result");
+    }
 }
 
 #[test]
