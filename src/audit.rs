@@ -3,6 +3,7 @@
 //! A place is reserved before the decision, so no request can end without its record: where none is free, the request is
 //! refused. Events are JSON lines, written by a thread of their own.
 
+mod json;
 mod record;
 mod writer;
 

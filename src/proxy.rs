@@ -7,6 +7,7 @@ pub mod body;
 mod conn;
 mod connection;
 mod cork;
+mod deadlines;
 pub mod endpoints;
 pub mod forward;
 pub mod headers;

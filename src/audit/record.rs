@@ -4,20 +4,21 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
-use serde::ser::Serializer;
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 
+use super::json::Object;
 use crate::identity::Identity;
 
 /// The version of the schema.
-const VERSION: u8 = 1;
+const VERSION: u64 = 1;
 
 /// 128 random bits: `X-Request-Id`, decision id and audit id in one; printed as 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u128);
 
 /// What happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// The request may be forwarded.
     AuthorizationAllowed,
@@ -40,46 +41,39 @@ pub enum Kind {
 }
 
 /// One event beside its outcome. Everything is borrowed: recording allocates nothing.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     /// What happened.
     pub kind: Kind,
     /// Why, by stable name.
     pub reason: &'a str,
     /// The rule that decided, as `namespace/policy:rule`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'a str>,
     /// Who asked, where known.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "subject")]
     pub subject: Option<&'a Identity>,
     /// The method.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub method: &'a str,
     /// The host.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub host: &'a str,
     /// The canonical path, never the query.
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub path: &'a str,
     /// The route, as `namespace/ingress`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress: Option<&'a str>,
     /// The socket peer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<IpAddr>,
     /// The generation of the snapshot that decided.
     pub generation: u64,
 }
 
 /// Who answered for us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Upstream {
     /// The endpoint.
     pub endpoint: SocketAddr,
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OutcomeEvent {
     /// The status sent, 0 where none was.
     pub status: u16,
@@ -90,7 +84,6 @@ pub struct OutcomeEvent {
     /// Whether the response ended as it should.
     pub complete: bool,
     /// Who answered for us, where someone did.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
 }
 
@@ -103,48 +96,136 @@ pub struct Decided {
     pub mono_ns: u64,
 }
 
-/// What every line begins with.
-#[derive(Serialize)]
-pub(super) struct Line<'a, T> {
-    v: u8,
-    boot: &'a str,
-    seq: u64,
-    ts: jiff::Timestamp,
-    mono_ns: u64,
-    id: RequestId,
-    #[serde(flatten)]
-    what: T,
-}
-
-/// The outcome as a line: which decision it belongs to, and how long after it.
-#[derive(Serialize)]
-pub(super) struct OutcomeLine {
-    kind: &'static str,
-    of: u64,
-    duration_us: u64,
-    #[serde(flatten)]
-    outcome: OutcomeEvent,
-}
-
-/// Position and time of a line.
+/// Where and when a line stands.
 #[derive(Clone, Copy)]
 pub(super) struct Stamp<'a> {
-    pub boot: &'a str,
+    pub boot: &'a [u8; 32],
     pub seq: u64,
-    pub wall: jiff::Timestamp,
+    /// The time, as [`Time`] prints it.
+    pub ts: &'a str,
     pub mono_ns: u64,
 }
 
-impl<'a, T: Serialize> Line<'a, T> {
-    pub(super) fn new(stamp: Stamp<'a>, id: RequestId, what: T) -> Self {
-        Self { v: VERSION, boot: stamp.boot, seq: stamp.seq, ts: stamp.wall, mono_ns: stamp.mono_ns, id, what }
+/// What a line says after its stamp.
+pub(super) trait Says {
+    /// Writes the members.
+    fn say(&self, stamp: &Stamp<'_>, line: &mut Object<'_>);
+}
+
+/// The outcome of a decision.
+pub(super) struct OutcomeOf {
+    pub decided: Decided,
+    pub outcome: OutcomeEvent,
+}
+
+/// The time of day in RFC 3339 to the microsecond. The second is printed when it changes.
+#[derive(Default)]
+pub(super) struct Time {
+    second: Option<i64>,
+    text: String,
+}
+
+/// Appends a line.
+pub(super) fn write(out: &mut Vec<u8>, stamp: &Stamp<'_>, id: RequestId, what: &impl Says) {
+    let mut line = Object::open(out);
+    line.number("v", VERSION);
+    line.hex("boot", stamp.boot);
+    line.number("seq", stamp.seq);
+    line.text("ts", stamp.ts);
+    line.number("mono_ns", stamp.mono_ns);
+    line.hex("id", &id.digits());
+    what.say(stamp, &mut line);
+    drop(line);
+    out.push(b'\n');
+}
+
+impl Says for Event<'_> {
+    fn say(&self, _: &Stamp<'_>, line: &mut Object<'_>) {
+        line.text("kind", self.kind.as_str());
+        line.text("reason", self.reason);
+        if let Some(rule) = self.rule {
+            line.text("rule", rule);
+        }
+        if let Some(Identity { issuer, subject }) = self.subject {
+            let mut object = line.object("subject");
+            object.text("iss", &issuer.0);
+            object.text("sub", &subject.0);
+        }
+        for (key, value) in [("method", self.method), ("host", self.host), ("path", self.path)] {
+            if !value.is_empty() {
+                line.text(key, value);
+            }
+        }
+        if let Some(ingress) = self.ingress {
+            line.text("ingress", ingress);
+        }
+        if let Some(peer) = self.peer {
+            line.address("peer", peer);
+        }
+        line.number("generation", self.generation);
     }
 }
 
-impl OutcomeLine {
-    pub(super) fn new(decided: Decided, now_ns: u64, outcome: OutcomeEvent) -> Self {
-        let duration_us = now_ns.saturating_sub(decided.mono_ns) / 1_000;
-        Self { kind: "Outcome", of: decided.seq, duration_us, outcome }
+impl Says for OutcomeOf {
+    fn say(&self, stamp: &Stamp<'_>, line: &mut Object<'_>) {
+        let OutcomeEvent { status, sent, received, complete, upstream } = self.outcome;
+        line.text("kind", "Outcome");
+        line.number("of", self.decided.seq);
+        line.number("duration_us", stamp.mono_ns.saturating_sub(self.decided.mono_ns) / 1_000);
+        line.number("status", u64::from(status));
+        line.number("sent", sent);
+        line.number("received", received);
+        line.truth("complete", complete);
+        if let Some(Upstream { endpoint }) = upstream {
+            line.object("upstream").endpoint("endpoint", endpoint);
+        }
+    }
+}
+
+impl Time {
+    /// The text of a time.
+    pub(super) fn print(&mut self, at: Timestamp) -> &str {
+        let (second, micros) = (at.as_second(), at.subsec_microsecond());
+        if self.second != Some(second) || micros < 0 {
+            self.second = Some(second);
+            self.text = format!("{at:.6}");
+        } else {
+            let mut digits = *b".000000Z";
+            let mut rest = micros.unsigned_abs();
+            for digit in digits[1..7].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+            self.text.truncate(self.text.len() - digits.len());
+            self.text.push_str(str::from_utf8(&digits).expect("ASCII digits"));
+        }
+        &self.text
+    }
+}
+
+impl Kind {
+    /// Its stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationAllowed => "AuthorizationAllowed",
+            Self::AuthorizationChallenged => "AuthorizationChallenged",
+            Self::AuthorizationDenied => "AuthorizationDenied",
+            Self::AuthenticationSucceeded => "AuthenticationSucceeded",
+            Self::AuthenticationFailed => "AuthenticationFailed",
+            Self::SessionRevoked => "SessionRevoked",
+            Self::RequestRejected => "RequestRejected",
+            Self::Answered => "Answered",
+            Self::Abandoned => "Abandoned",
+        }
+    }
+}
+
+impl RequestId {
+    /// The 32 hex digits.
+    pub fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        HEXLOWER.encode_mut(&self.0.to_be_bytes(), &mut digits);
+        digits
     }
 }
 
@@ -172,17 +253,24 @@ impl fmt::Display for RequestId {
     }
 }
 
-impl Serialize for RequestId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
 
-fn subject<S: Serializer>(subject: &Option<&Identity>, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Subject<'a> {
-        iss: &'a str,
-        sub: &'a str,
+    use super::Time;
+
+    #[test]
+    fn a_time_is_printed_to_the_microsecond_within_a_second_and_across() {
+        let mut time = Time::default();
+        let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for (micros, text) in [
+            (0, "2026-01-02T03:04:05.000000Z"),
+            (42, "2026-01-02T03:04:05.000042Z"),
+            (999_999, "2026-01-02T03:04:05.999999Z"),
+            (1_000_000, "2026-01-02T03:04:06.000000Z"),
+            (1, "2026-01-02T03:04:05.000001Z"),
+        ] {
+            assert_eq!(time.print(start + SignedDuration::from_micros(micros)), text);
+        }
     }
-    subject.map(|identity| Subject { iss: &identity.issuer.0, sub: &identity.subject.0 }).serialize(serializer)
 }

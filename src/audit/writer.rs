@@ -13,9 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::record::{Line, OutcomeLine, Stamp};
+use super::record::{self, OutcomeOf, Says, Stamp, Time};
 use super::{Decided, Event, OutcomeEvent, RequestId};
 use crate::clock::Clock;
 
@@ -70,7 +68,8 @@ struct Handle {
 }
 
 struct Ring {
-    boot: String,
+    /// Which run of the process, in hex digits.
+    boot: [u8; 32],
     clock: Clock,
     taken: AtomicUsize,
     /// Whether the batch is as large as it may be.
@@ -85,6 +84,7 @@ struct Batch {
     /// Places that its decisions hold.
     places: usize,
     seq: u64,
+    time: Time,
     closed: bool,
 }
 
@@ -101,7 +101,7 @@ impl Audit {
     /// Starts the writer thread over any sink.
     pub fn with_sink(sink: Box<dyn Write + Send>, boot: RequestId, clock: Clock) -> io::Result<Self> {
         let ring = Arc::new(Ring {
-            boot: boot.to_string(),
+            boot: boot.digits(),
             clock,
             taken: AtomicUsize::new(0),
             full: AtomicBool::new(false),
@@ -129,7 +129,7 @@ impl Slot {
     /// Writes what was decided; gives the outcome that it owes.
     pub fn decided(mut self, event: Event<'_>) -> Outcome {
         let ring = self.ring.take().expect("a slot is spent once");
-        let decided = ring.append(self.id, event, 1);
+        let decided = ring.append(self.id, &event, 1);
         Outcome { ring, id: self.id, decided, event: OutcomeEvent::default() }
     }
 }
@@ -137,7 +137,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(ring) = self.ring.take() {
-            ring.append(self.id, Event::abandoned(), 1);
+            ring.append(self.id, &Event::abandoned(), 1);
         }
     }
 }
@@ -164,8 +164,7 @@ impl Drop for Outcome {
         if self.event.status == 0 && thread::panicking() {
             self.event.status = 500;
         }
-        let line = OutcomeLine::new(self.decided, self.ring.clock.monotonic_ns(), self.event);
-        self.ring.append(self.id, line, 0);
+        self.ring.append(self.id, &OutcomeOf { decided: self.decided, outcome: self.event }, 0);
     }
 }
 
@@ -201,16 +200,15 @@ impl Ring {
     }
 
     /// Encodes a line into the batch; the places that it holds stay taken until it is written.
-    fn append(&self, id: RequestId, what: impl Serialize, places: usize) -> Decided {
+    fn append(&self, id: RequestId, what: &impl Says, places: usize) -> Decided {
         let wall = self.clock.now();
         let mono_ns = self.clock.monotonic_ns();
         let mut batch = self.lock();
-        let seq = batch.seq;
-        batch.seq += 1;
-        let was_empty = batch.lines.is_empty();
-        let line = Line::new(Stamp { boot: &self.boot, seq, wall, mono_ns }, id, what);
-        serde_json::to_writer(&mut batch.lines, &line).expect("plain data into memory");
-        batch.lines.push(b'\n');
+        let Batch { lines, seq: next, time, .. } = &mut *batch;
+        let seq = *next;
+        *next += 1;
+        let was_empty = lines.is_empty();
+        record::write(lines, &Stamp { boot: &self.boot, seq, ts: time.print(wall), mono_ns }, id, what);
         batch.places += places;
         if batch.lines.len() >= BATCH {
             self.full.store(true, Ordering::Relaxed);
@@ -353,7 +351,7 @@ mod tests {
         assert_eq!(
             lines[0],
             serde_json::json!({
-                "v": 1, "boot": "00000000000000000000000000000001", "seq": 0, "ts": "2026-01-02T03:04:05Z", "mono_ns": 1_767_323_045_000_000_000_u64,
+                "v": 1, "boot": "00000000000000000000000000000001", "seq": 0, "ts": "2026-01-02T03:04:05.000000Z", "mono_ns": 1_767_323_045_000_000_000_u64,
                 "id": "00000000000000000000000000000abc", "kind": "AuthorizationAllowed", "reason": "rule_allows",
                 "rule": "shop/backoffice:staff", "subject": {"iss": "https://op.example.com", "sub": "alice"}, "method": "GET",
                 "host": "shop.example.com", "path": "/reports\u{1b}[2K\u{2028}", "ingress": "shop/backoffice", "peer": "192.0.2.7",

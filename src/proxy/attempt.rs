@@ -3,14 +3,16 @@
 //! A request is tried again when no connection could be opened, or when a pooled one was closed before any byte of a
 //! response and the request was not sent at all or may be repeated (RFC 9110 section 9.2.2).
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 
 use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::audit::RequestId;
 use crate::route::Backend;
@@ -140,7 +142,7 @@ impl<'a> Sending<'a> {
         let pooled = if second || self.websocket { None } else { self.exchange.upstreams.idle(address) };
         let mut lease = match pooled {
             Some(lease) => lease,
-            None => match self.connect(address).await {
+            None => match Box::pin(self.connect(address)).await {
                 Ok(lease) => lease,
                 Err(error) => return Err(Miss::Again(body, UpstreamError::Connect(address, error))),
             },
@@ -199,15 +201,19 @@ impl<'a> Sending<'a> {
 
     /// Waits for a response head: for as long as the body moves, and then for the limit. `None` where it did not come.
     async fn within_deadlines<T>(&self, sending: impl Future<Output = T>, upload: Option<&Upload>) -> Option<T> {
-        let limit = self.exchange.upstreams.limits().response_head;
+        let upstreams = self.exchange.upstreams;
+        let limit = upstreams.limits().response_head;
         let mut sending = pin!(sending);
         let mut due = Instant::now() + limit;
         loop {
             let at = self.deadline.map_or(due, |deadline| deadline.min(due));
-            tokio::select! {
-                biased;
-                sent = &mut sending => return Some(sent),
-                () = sleep_until(at) => {}
+            let mut deadline = upstreams.deadlines().at(at);
+            let sent = poll_fn(|cx| match sending.as_mut().poll(cx) {
+                Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                Poll::Pending => Pin::new(&mut deadline).poll(cx).map(|()| None),
+            });
+            if let Some(sent) = sent.await {
+                return Some(sent);
             }
             match upload {
                 Some(upload) if self.deadline != Some(at) && upload.moved() + limit > at => {

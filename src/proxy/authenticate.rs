@@ -72,7 +72,7 @@ pub async fn authenticate(
         return Ok(Caller::Nobody("session_ended"));
     }
     let session = if session.refresh_due(shared.clock.now()) {
-        match refresh(shared, &session, provider).await {
+        match Box::pin(refresh(shared, &session, provider)).await {
             Some(session) => session,
             None => return Ok(Caller::Nobody("session_ended")),
         }
@@ -94,7 +94,8 @@ pub async fn find(shared: &Shared, ticket: &Ticket) -> Result<Option<Arc<Session
     match shared.sessions.lookup(ticket) {
         Lookup::Live(session) => Ok(Some(session)),
         Lookup::Gone => Ok(None),
-        Lookup::Unknown => Ok(shared.sessions.load(ticket).await?),
+        // Boxed, as is what else is rare: the future of a request is moved as a whole.
+        Lookup::Unknown => Ok(Box::pin(shared.sessions.load(ticket)).await?),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH};
@@ -15,7 +17,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Limits, Places};
@@ -25,10 +27,11 @@ use crate::path::TARGET_LIMIT;
 use super::body::ProxyBody;
 use super::conn::{Conn, Open, Transport};
 use super::cork::Corked;
+use super::deadlines::Deadlines;
 use super::headers::Pseudonym;
-use super::pulse::{Pulse, Tracked, Verdict, Watched};
+use super::pulse::{Active, Pulse, Tracked, Verdict, Watched};
 use super::service;
-use super::streams::Streams;
+use super::streams::{Progress, Streams};
 use super::tls::{Handshake, Tls};
 
 /// Bytes that hyper buffers of a head or of a response, an HTTP/1 connection.
@@ -59,6 +62,7 @@ pub(super) struct Thread {
     pub pseudonym: Pseudonym,
     /// Of HTTP and of HTTPS, as browsers see them.
     pub public_ports: [u16; 2],
+    pub deadlines: Deadlines,
     pub stop: CancellationToken,
 }
 
@@ -133,53 +137,63 @@ impl Thread {
         service_fn(move |request: Request<Incoming>| {
             let active = pulse.begin();
             let progress = streams.as_ref().map(Streams::announce);
-            let granted = active.is_granted();
-            let answer = Rc::clone(&service).handle(request, Rc::clone(&conn), granted);
-            async move {
-                let mut response = answer.await;
-                let costly = !granted || response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                if progress.is_some() && costly {
-                    strip(&mut response);
-                } else if progress.is_none() && ends_connection(&response) {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok(response.map(|body| Tracked::new(body, active, progress)))
-            }
+            answer(Rc::clone(&service), Rc::clone(&conn), request, active, progress)
         })
     }
 
     /// Runs a connection under its deadlines, until it ends or we stop.
     async fn watch(&self, connection: impl Connection, pulse: &Pulse, streams: Option<&Streams>) -> hyper::Result<()> {
         let mut connection = pin!(connection);
-        let mut alarm = pin!(sleep_until(Instant::now()));
-        let mut stop = pin!(self.stop.cancelled());
+        let mut alarm = self.deadlines.after(Duration::ZERO);
         let mut stage = Stage::Open;
         loop {
-            tokio::select! {
-                biased;
-                end = connection.as_mut() => return end,
-                () = &mut stop, if stage == Stage::Open => {
-                    stage = Stage::Stopping;
-                    let late = if pulse.served() { Duration::ZERO } else { LATE };
-                    alarm.as_mut().reset(Instant::now() + late);
-                }
-                () = &mut alarm => {
-                    if let Some(streams) = streams {
-                        streams.reset_stalled(self.limits.stalled);
-                    }
-                    match (stage, pulse.check(&self.limits)) {
-                        (_, Verdict::Stuck) | (Stage::Leaving, Verdict::Idle) => return Ok(()),
-                        (Stage::Stopping, _) | (_, Verdict::Idle) => {
-                            stage = Stage::Leaving;
-                            connection.as_mut().say_goodbye();
-                            alarm.as_mut().reset(Instant::now() + GOODBYE);
-                        }
-                        (Stage::Open | Stage::Leaving, Verdict::AliveUntil(at)) => alarm.as_mut().reset(at),
-                    }
-                }
+            let woken = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Ready(end) => Poll::Ready(Some(end)),
+                Poll::Pending if stage == Stage::Open && self.deadlines.stopping() => Poll::Ready(None),
+                Poll::Pending => Pin::new(&mut alarm).poll(cx).map(|()| None),
+            });
+            if let Some(end) = woken.await {
+                return end;
             }
+            if stage == Stage::Open && self.deadlines.stopping() {
+                stage = Stage::Stopping;
+                let late = if pulse.served() { Duration::ZERO } else { LATE };
+                alarm = self.deadlines.after(late);
+                continue;
+            }
+            if let Some(streams) = streams {
+                streams.reset_stalled(self.limits.stalled);
+            }
+            alarm = match (stage, pulse.check(&self.limits)) {
+                (_, Verdict::Stuck) | (Stage::Leaving, Verdict::Idle) => return Ok(()),
+                (Stage::Stopping, _) | (_, Verdict::Idle) => {
+                    stage = Stage::Leaving;
+                    connection.as_mut().say_goodbye();
+                    self.deadlines.after(GOODBYE)
+                }
+                (Stage::Open | Stage::Leaving, Verdict::AliveUntil(at)) => self.deadlines.at(at),
+            };
         }
     }
+}
+
+/// One request on its connection.
+async fn answer(
+    service: Rc<service::Service>,
+    conn: Rc<Conn>,
+    request: Request<Incoming>,
+    active: Active,
+    progress: Option<Rc<Progress>>,
+) -> Result<Response<Tracked>, Infallible> {
+    let granted = active.is_granted();
+    let mut response = service.handle(request, &conn, granted).await;
+    let costly = !granted || response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    if progress.is_some() && costly {
+        strip(&mut response);
+    } else if progress.is_none() && ends_connection(&response) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Tracked::new(body, active, progress)))
 }
 
 /// Whether an answer of ours ends its connection: what is wrong with the request may be wrong with what follows it.

@@ -323,7 +323,7 @@ fn add_forwarding(head: &mut HeaderMap, ours: &Outbound<'_>) {
     head.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
     head.insert(FORWARDED_HOST, ours.public_authority());
     head.insert(FORWARDED_PORT, ours.conn.forwarded_port.clone());
-    head.insert(REQUEST_ID, HeaderValue::from_str(&ours.id.to_string()).expect("32 hex digits"));
+    head.insert(REQUEST_ID, HeaderValue::from_bytes(&ours.id.digits()).expect("32 hex digits"));
     head.append(VIA, ours.conn.pseudonym.0.clone());
 }
 

@@ -5,15 +5,15 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime;
+use tokio::runtime::{self, LocalOptions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{LocalSet, spawn_blocking, spawn_local};
+use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,6 +22,7 @@ use crate::budget::{Limits, Places};
 
 use super::conn::Open;
 use super::connection::Thread;
+use super::deadlines::Deadlines;
 use super::headers::Pseudonym;
 use super::service::{Service, Shared};
 use super::tls::Tls;
@@ -120,9 +121,7 @@ impl Bound {
                 pseudonym: pseudonym.clone(),
                 stop: stop.clone(),
             };
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-            let thread = thread::Builder::new().name(format!("data-{number}"));
-            threads.push(thread.spawn(move || LocalSet::new().block_on(&runtime, start.run()))?);
+            threads.push(start.spawn(number)?);
         }
         Ok(Running { stop, threads })
     }
@@ -142,20 +141,39 @@ impl Running {
 }
 
 impl Start {
+    /// Starts a data thread. Its runtime is made there, as one that never leaves its thread.
+    fn spawn(self, number: usize) -> io::Result<JoinHandle<()>> {
+        let (tell, told) = mpsc::channel();
+        let thread = thread::Builder::new().name(format!("data-{number}")).spawn(move || {
+            match runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => {
+                    let _ = tell.send(Ok(()));
+                    runtime.block_on(self.run());
+                }
+                Err(error) => drop(tell.send(Err(error))),
+            }
+        })?;
+        told.recv().map_err(io::Error::other)??;
+        Ok(thread)
+    }
+
     /// The life of a data thread.
     async fn run(self) {
         let limits = Arc::clone(&self.limits);
         let stop = self.stop.clone();
         let metrics = self.shared.metrics.clone();
         let public_ports = [self.shared.public_http_port, self.shared.public_https_port];
+        let deadlines = Deadlines::default();
+        spawn_local(deadlines.clone().beat(stop.clone()));
         let thread = Rc::new(Thread {
-            service: Rc::new(Service::new(self.shared, self.tunnels)),
+            service: Rc::new(Service::new(self.shared, self.tunnels, deadlines.clone())),
             tls: self.tls,
             limits: Arc::clone(&limits),
             exchanges: self.exchanges,
             metrics,
             pseudonym: self.pseudonym,
             public_ports,
+            deadlines,
             stop: self.stop,
         });
         let connections = TaskTracker::new();

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
-use std::rc::Rc;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::snapshot::{Reader, Snapshot};
 use super::admit::{CanonicalRequest, Conn, Scheme, admit};
 use super::authenticate::{Caller, Person, authenticate};
 use super::body::{ProxyBody, own};
+use super::deadlines::Deadlines;
 use super::endpoints::{self, Asked, Endpoint};
 use super::forward::{self, Exchange, SessionEnd, forward};
 use super::headers::has_token;
@@ -80,18 +81,13 @@ impl Shared {
 
 impl Service {
     /// A service for this thread.
-    pub(super) fn new(shared: Shared, tunnels: Tunnels) -> Self {
-        let upstreams = Upstreams::new(Arc::clone(&shared.limits), tunnels);
+    pub(super) fn new(shared: Shared, tunnels: Tunnels, deadlines: Deadlines) -> Self {
+        let upstreams = Upstreams::new(Arc::clone(&shared.limits), tunnels, deadlines);
         Self { shared, upstreams, ids: RefCell::new(make_rng()) }
     }
 
     /// Answers one request; cannot fail. Where no place is `granted`, the answer says so.
-    pub async fn handle(
-        self: Rc<Self>,
-        request: Request<Incoming>,
-        conn: Rc<Conn>,
-        granted: bool,
-    ) -> Response<ProxyBody> {
+    pub async fn handle(&self, request: Request<Incoming>, conn: &Conn, granted: bool) -> Response<ProxyBody> {
         let Shared { reader, audit, metrics, clock, .. } = &self.shared;
         let begun = clock.monotonic_ns();
         let snapshot = reader.load();
@@ -100,9 +96,9 @@ impl Service {
             metrics.request(Refusal::AuditFull.reason(), 503, Duration::ZERO);
             return own(Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text), None);
         };
-        let mut trail = Trail::new(slot, &request, &conn, snapshot.generation);
+        let mut trail = Trail::new(slot, &request, conn, snapshot.generation);
         let response = if granted {
-            let served = unless_it_panics(metrics, self.serve(request, &conn, &snapshot, &mut trail)).await;
+            let served = unless_it_panics(metrics, pin!(self.serve(request, conn, &snapshot, &mut trail))).await;
             served.unwrap_or_else(|rejection| trail.refuse(&rejection))
         } else {
             trail.refuse(&Refusal::Overloaded.named("too_many_exchanges"))
@@ -145,7 +141,8 @@ impl Service {
         let asked = Asked { shared: &self.shared, snapshot, request, id: trail.id };
         if let Some(endpoint) = Endpoint::find(request.target().path().as_str()) {
             trail.hsts = endpoints::hsts(snapshot, request.host()).filter(|_| conn.scheme() == Scheme::Https);
-            let answer = endpoint.answer(asked, conn.scheme(), body).await?;
+            // What is rare is kept out of the future, which is moved as a whole for each request.
+            let answer = Box::pin(endpoint.answer(asked, conn.scheme(), body)).await?;
             return Ok(trail.answer(answer));
         }
         let found = snapshot.routes.find(request.host(), request.target().path()).map_err(refusal_of)?;
@@ -252,7 +249,7 @@ impl Service {
 /// A panic is one failed request.
 async fn unless_it_panics<T>(
     metrics: &Metrics,
-    work: impl Future<Output = Result<T, Rejection>>,
+    work: Pin<&mut impl Future<Output = Result<T, Rejection>>>,
 ) -> Result<T, Rejection> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
         metrics.panic();
@@ -296,9 +293,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_one_refusal_and_is_counted() {
         let metrics = Metrics::new();
-        let broken = unless_it_panics::<()>(&metrics, async { panic!("a bug") }).await;
+        let broken = unless_it_panics::<()>(&metrics, pin!(async { panic!("a bug") })).await;
         assert_eq!(broken, Err(Refusal::Internal.into()));
-        assert_eq!(unless_it_panics(&metrics, async { Ok(7) }).await, Ok(7));
+        assert_eq!(unless_it_panics(&metrics, pin!(async { Ok(7) })).await, Ok(7));
         assert!(metrics.encode().contains("portcullis_panics_total 1\n"));
     }
 

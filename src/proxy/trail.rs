@@ -105,7 +105,7 @@ impl<'s> Trail<'s> {
         if self.head {
             *response.body_mut() = Bytes::new();
         }
-        let id = HeaderValue::from_str(&self.id.to_string()).expect("an id is hex digits");
+        let id = HeaderValue::from_bytes(&self.id.digits()).expect("an id is hex digits");
         let headers = response.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(X_REQUEST_ID, id);

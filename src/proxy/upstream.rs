@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -22,6 +23,7 @@ use crate::identity::Identity;
 use crate::route::EndpointSet;
 
 use super::body::RequestBody;
+use super::deadlines::Deadlines;
 use super::tunnel::{Place, Tunnels};
 
 /// How often idle connections are looked through for those that are closed, stale or whose endpoint is gone.
@@ -36,9 +38,10 @@ pub struct Upstreams(Rc<Pools>);
 
 struct Pools {
     limits: Arc<Limits>,
-    idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    idle: RefCell<HashMap<SocketAddr, Vec<Idle>, RandomState>>,
     turn: Cell<u32>,
     tunnels: Tunnels,
+    deadlines: Deadlines,
 }
 
 /// A connection that waits for work.
@@ -73,8 +76,8 @@ pub enum ConnectError {
 
 impl Upstreams {
     /// Empty pools. Called on the data thread, whose local tasks look after them.
-    pub(super) fn new(limits: Arc<Limits>, tunnels: Tunnels) -> Self {
-        let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels });
+    pub(super) fn new(limits: Arc<Limits>, tunnels: Tunnels, deadlines: Deadlines) -> Self {
+        let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels, deadlines });
         spawn_local(sweep(Rc::downgrade(&pools)));
         Self(pools)
     }
@@ -82,6 +85,11 @@ impl Upstreams {
     /// What peers are granted.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// The deadlines of the data thread.
+    pub(super) fn deadlines(&self) -> &Deadlines {
+        &self.0.deadlines
     }
 
     /// A place for one more tunnel of a person or, where nobody signed in, of an address.
@@ -209,7 +217,8 @@ mod tests {
     }
 
     async fn with_pools(test: impl FnOnce(Upstreams)) {
-        LocalSet::new().run_until(async { test(Upstreams::new(Arc::default(), Tunnels::new(Metrics::new()))) }).await;
+        let pools = || Upstreams::new(Arc::default(), Tunnels::new(Metrics::new()), Deadlines::default());
+        LocalSet::new().run_until(async { test(pools()) }).await;
     }
 
     #[tokio::test]

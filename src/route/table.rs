@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::successors;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::Route;
 use crate::host::{Host, HostMatch};
 use crate::path::{PathMatch, PlainPath, RequestPath};
@@ -16,8 +18,8 @@ use crate::path::{PathMatch, PlainPath, RequestPath};
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     routes: Box<[Arc<Route>]>,
-    exact: HashMap<Host, Bucket>,
-    wildcard: HashMap<Host, Bucket>,
+    exact: HashMap<Host, Bucket, RandomState>,
+    wildcard: HashMap<Host, Bucket, RandomState>,
     any: Bucket,
     reserved: Reserved,
 }
@@ -50,8 +52,8 @@ pub enum NotFound {
 /// The routes of one host.
 #[derive(Clone, Debug, Default)]
 struct Bucket {
-    exact: HashMap<PlainPath, Arc<Route>>,
-    prefix: HashMap<PlainPath, Arc<Route>>,
+    exact: HashMap<PlainPath, Arc<Route>, RandomState>,
+    prefix: HashMap<PlainPath, Arc<Route>, RandomState>,
     /// The length of the longest prefix: what is longer need not be looked up.
     longest: usize,
     default: Option<Arc<Route>>,

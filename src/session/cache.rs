@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
 use super::model::signed;
@@ -16,7 +17,7 @@ const MARK: Duration = Duration::from_secs(60);
 
 /// The cache.
 pub(super) struct Cache {
-    slots: DashMap<RecordKey, Slot>,
+    slots: DashMap<RecordKey, Slot, RandomState>,
     capacity: usize,
     /// Whether what is not here is nowhere: the store told everything, and nothing had to make room since.
     complete: AtomicBool,
@@ -45,7 +46,7 @@ impl Cache {
     /// An empty cache that may be believed for ever, as befits a store that this process alone writes.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            slots: DashMap::new(),
+            slots: DashMap::default(),
             capacity,
             complete: false.into(),
             spilled: false.into(),

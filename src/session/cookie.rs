@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::iter;
 use std::time::Duration;
 
+use memchr::memchr;
+
 use crate::host::Host;
 use crate::seal::KeyRing;
 
@@ -41,9 +43,14 @@ pub fn upstream_cookies<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option
 
 /// The pairs of a `Cookie` field, without the blanks between them; quotes mean nothing (RFC 6265 section 5.4).
 pub(super) fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b';')
-        .map(|pair| trim(pair, |byte| matches!(byte, b' ' | b'\t')))
-        .filter(|p| !p.is_empty())
+    let mut rest = Some(line);
+    let split = iter::from_fn(move || {
+        let line = rest?;
+        let end = memchr(b';', line);
+        rest = end.map(|end| &line[end + 1..]);
+        Some(&line[..end.unwrap_or(line.len())])
+    });
+    split.map(|pair| trim(pair, |byte| matches!(byte, b' ' | b'\t'))).filter(|pair| !pair.is_empty())
 }
 
 /// A `Set-Cookie` value as every cookie of ours is set: for this host and path `/` alone, never to scripts or plain
@@ -56,7 +63,7 @@ pub(super) fn set_cookie(name: &str, value: &str, lasts: Duration) -> String {
 /// nameless pair and upper case are all taken for it.
 pub fn is_our_cookie(pair: &[u8]) -> bool {
     let pair = trim(pair, |byte| matches!(byte, b'=' | b' ' | b'\t'));
-    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let name = &pair[..memchr(b'=', pair).unwrap_or(pair.len())];
     name.windows(COOKIE_NAME.len()).any(|part| part.eq_ignore_ascii_case(COOKIE_NAME.as_bytes()))
 }
 
