@@ -3,7 +3,7 @@
 //! [`admit`] reads the raw head once. Router, policy and forwarder take only the [`CanonicalRequest`]: no raw target
 //! travels past here, and of the inbound fields only what [`CanonicalRequest`] hands out.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::COOKIE;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 
@@ -12,7 +12,6 @@ use crate::host::{Authority, Host};
 use crate::path::{BadPath, Target};
 
 pub use super::conn::{Conn, Scheme, Transport};
-use super::headers;
 use super::rejection::{Refusal, Rejection};
 use super::tunnel::WebSocket;
 
@@ -156,18 +155,15 @@ impl CanonicalRequest {
 /// Makes the canonical request of a raw head.
 pub fn admit(mut parts: request::Parts, conn: &Conn, limits: &Limits) -> Result<CanonicalRequest, BadRequest> {
     check_method(&parts.method)?;
-    let fields = &parts.headers;
-    check_sizes(fields, limits)?;
-    check_framing(fields, parts.version)?;
-    if fields.get_all(AUTHORIZATION).iter().nth(1).is_some() {
-        return Err(BadRequest::ManyAuthorizations);
-    }
-    if headers::came_through_here(fields, conn) {
+    let read = Read::of(&parts.headers, conn)?;
+    read.check_sizes(parts.headers.len(), limits)?;
+    read.check_framing(parts.version)?;
+    if read.looped {
         return Err(BadRequest::Loop);
     }
-    let (authority, Authority { host, port }) = authority_of(&parts.uri, fields, parts.version)?;
+    let (authority, Authority { host, port }) = authority_of(&parts.uri, read.host, parts.version)?;
     let (target, wire) = target_of(&parts.uri)?;
-    let upgrade = WebSocket::asked_for(&mut parts)?;
+    let upgrade = if read.upgrades { WebSocket::asked_for(&mut parts)? } else { None };
     let request::Parts { method, version, headers: fields, .. } = parts;
     Ok(CanonicalRequest { method, host, authority, port, target, wire, version, fields, upgrade })
 }
@@ -180,62 +176,99 @@ fn check_method(method: &Method) -> Result<(), BadRequest> {
     if upper && served && name.len() <= METHOD_BYTES { Ok(()) } else { Err(BadRequest::Method) }
 }
 
-/// Counts lines, and the bytes of names and values, alike for both versions.
-fn check_sizes(fields: &HeaderMap, limits: &Limits) -> Result<(), BadRequest> {
-    let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if fields.len() > limits.header_lines || bytes > limits.header_bytes {
-        return Err(BadRequest::HeadTooLarge);
-    }
-    let (mut crumbs, mut cookie_bytes) = (0, 0);
-    for cookie in fields.get_all(COOKIE) {
-        crumbs += 1;
-        cookie_bytes += cookie.len();
-    }
-    if crumbs > COOKIE_CRUMBS || cookie_bytes > limits.cookie_bytes {
-        return Err(BadRequest::CookiesTooLarge);
-    }
-    Ok(())
+/// What admission reads of the fields, in one pass. Those of which one is allowed are there at most once.
+#[derive(Default)]
+struct Read<'a> {
+    host: Option<&'a HeaderValue>,
+    content_length: Option<&'a HeaderValue>,
+    transfer_encoding: Option<&'a HeaderValue>,
+    expect: Option<&'a HeaderValue>,
+    authorization: Option<&'a HeaderValue>,
+    upgrades: bool,
+    /// It came through this process before.
+    looped: bool,
+    bytes: usize,
+    crumbs: usize,
+    cookie_bytes: usize,
 }
 
-/// Framing and expectation, stricter than the parser before us: nothing here may be read in two ways.
-fn check_framing(fields: &HeaderMap, version: Version) -> Result<(), BadRequest> {
-    if !matches!(version, Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
-        return Err(BadRequest::Version);
-    }
-    if let Some(encoding) = only(fields, &TRANSFER_ENCODING, BadRequest::TransferEncoding)?
-        && !(version == Version::HTTP_11 && encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
-        return Err(BadRequest::TransferEncoding);
-    }
-    if let Some(length) = only(fields, &CONTENT_LENGTH, BadRequest::ContentLength)? {
-        let digits = length.as_bytes();
-        let canonical = digits == b"0" || digits.first().is_some_and(|first| (b'1'..=b'9').contains(first));
-        if !canonical || !digits.iter().all(u8::is_ascii_digit) {
-            return Err(BadRequest::ContentLength);
+impl<'a> Read<'a> {
+    fn of(fields: &'a HeaderMap, conn: &Conn) -> Result<Self, BadRequest> {
+        let mut read = Self::default();
+        for (name, value) in fields {
+            let name = name.as_str();
+            read.bytes += name.len() + value.len();
+            let (one, twice) = match name {
+                "host" => (&mut read.host, BadRequest::ManyHosts),
+                "content-length" => (&mut read.content_length, BadRequest::ContentLength),
+                "transfer-encoding" => (&mut read.transfer_encoding, BadRequest::TransferEncoding),
+                "expect" => (&mut read.expect, BadRequest::Expectation),
+                "authorization" => (&mut read.authorization, BadRequest::ManyAuthorizations),
+                "cookie" => {
+                    read.crumbs += 1;
+                    read.cookie_bytes += value.len();
+                    continue;
+                }
+                "upgrade" => {
+                    read.upgrades = true;
+                    continue;
+                }
+                "via" => {
+                    read.looped |= conn.signed(value);
+                    continue;
+                }
+                _ => continue,
+            };
+            if one.replace(value).is_some() {
+                return Err(twice);
+            }
         }
+        Ok(read)
     }
-    match only(fields, &EXPECT, BadRequest::Expectation)? {
-        Some(expectation) if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            Err(BadRequest::Expectation)
-        }
-        _ => Ok(()),
-    }
-}
 
-/// The value of a field that may come once.
-fn only<'a>(
-    fields: &'a HeaderMap,
-    name: &HeaderName,
-    twice: BadRequest,
-) -> Result<Option<&'a HeaderValue>, BadRequest> {
-    let mut values = fields.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() { Err(twice) } else { Ok(first) }
+    /// Counts lines, and the bytes of names and values, alike for both versions.
+    fn check_sizes(&self, lines: usize, limits: &Limits) -> Result<(), BadRequest> {
+        if lines > limits.header_lines || self.bytes > limits.header_bytes {
+            return Err(BadRequest::HeadTooLarge);
+        }
+        if self.crumbs > COOKIE_CRUMBS || self.cookie_bytes > limits.cookie_bytes {
+            return Err(BadRequest::CookiesTooLarge);
+        }
+        Ok(())
+    }
+
+    /// Framing and expectation, stricter than the parser before us: nothing here may be read in two ways.
+    fn check_framing(&self, version: Version) -> Result<(), BadRequest> {
+        if !matches!(version, Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
+            return Err(BadRequest::Version);
+        }
+        if let Some(encoding) = self.transfer_encoding
+            && !(version == Version::HTTP_11 && encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        {
+            return Err(BadRequest::TransferEncoding);
+        }
+        if let Some(length) = self.content_length {
+            let digits = length.as_bytes();
+            let canonical = digits == b"0" || digits.first().is_some_and(|first| (b'1'..=b'9').contains(first));
+            if !canonical || !digits.iter().all(u8::is_ascii_digit) {
+                return Err(BadRequest::ContentLength);
+            }
+        }
+        match self.expect {
+            Some(expectation) if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+                Err(BadRequest::Expectation)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Host and port: `Host` and the target's own authority say the same, as far as they are there (RFC 9112 section 3.2).
-fn authority_of(uri: &Uri, fields: &HeaderMap, version: Version) -> Result<(HeaderValue, Authority), BadRequest> {
-    let field = only(fields, &HOST, BadRequest::ManyHosts)?;
+fn authority_of(
+    uri: &Uri,
+    field: Option<&HeaderValue>,
+    version: Version,
+) -> Result<(HeaderValue, Authority), BadRequest> {
     if field.is_none() && version != Version::HTTP_2 {
         return Err(BadRequest::NoHost);
     }

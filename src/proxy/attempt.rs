@@ -108,7 +108,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends it; gives the head of the response.
-    pub(super) async fn response(self, body: Incoming) -> Result<Answer, UpstreamError> {
+    pub(super) async fn response(&self, body: Incoming) -> Result<Answer, UpstreamError> {
         let limit = self.exchange.route.settings.request_body_limit;
         let (body, upload) =
             RequestBody::of(body, limit, self.exchange.idle_limit(), self.exchange.upstreams.limits().body_rate);

@@ -67,11 +67,12 @@ pub async fn authenticate(
         return Ok(Caller::Nobody("foreign_provider"));
     };
     let limits = Lifetimes { absolute: limits.lifetime, idle: limits.idle };
+    let now = shared.clock.now();
     // Another route of the host may have let it begin with longer ones.
-    if session.exceeds(limits, &ticket, shared.clock.now()) {
+    if session.exceeds(limits, &ticket, now) {
         return Ok(Caller::Nobody("session_ended"));
     }
-    let session = if session.refresh_due(shared.clock.now()) {
+    let session = if session.refresh_due(now) {
         match Box::pin(refresh(shared, &session, provider)).await {
             Some(session) => session,
             None => return Ok(Caller::Nobody("session_ended")),

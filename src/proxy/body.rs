@@ -21,13 +21,12 @@ use crate::budget::owed;
 use super::headers;
 use super::upstream::Lease;
 
-/// The body of every response.
-#[expect(clippy::large_enum_variant, reason = "most bodies stream, and a box would be an allocation each")]
+/// The body of every response. It is boxed, since a response is moved more often than it is made.
 pub enum ProxyBody {
     /// An answer of our own, whole.
-    Own(Own),
+    Own(Box<Own>),
     /// An upstream's, streamed.
-    Streamed(Streamed),
+    Streamed(Box<Streamed>),
 }
 
 /// An answer of our own.
@@ -117,7 +116,7 @@ pub fn own(response: Response<Bytes>, mut outcome: Option<Outcome>) -> Response<
     if let Some(outcome) = &mut outcome {
         outcome.note(|event| event.status = status);
     }
-    response.map(|bytes| ProxyBody::Own(Own { bytes: Some(bytes), outcome }))
+    response.map(|bytes| ProxyBody::Own(Box::new(Own { bytes: Some(bytes), outcome })))
 }
 
 /// The body of a response that streams from an upstream.
@@ -125,7 +124,7 @@ pub(super) fn streamed(status: StatusCode, body: Incoming, first: Option<Frame<B
     let Stream { mut outcome, upload, lease, idle, deadline, trailers } = stream;
     outcome.note(|event| event.status = status.as_u16());
     let deadline = deadline.map(|at| Box::pin(sleep_until(at)));
-    let mut streamed = Streamed {
+    let mut streamed = Box::new(Streamed {
         body,
         first,
         outcome,
@@ -136,7 +135,7 @@ pub(super) fn streamed(status: StatusCode, body: Incoming, first: Option<Frame<B
         trailers,
         sent: 0,
         complete: false,
-    };
+    });
     streamed.notice_end();
     ProxyBody::Streamed(streamed)
 }

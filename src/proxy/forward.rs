@@ -60,13 +60,14 @@ pub struct Failed {
     pub outcome: Outcome,
 }
 
-/// Forwards a permitted request and gives the upstream's response.
+/// Forwards a permitted request, with its wish to go on as a WebSocket taken out, and gives the upstream's response.
 ///
 /// The decision is recorded in the permit's slot before the first byte goes upstream; the outcome is recorded by the
 /// response body (or tunnel) that comes back.
 pub async fn forward(
     permit: Permit<Slot>,
-    mut request: CanonicalRequest,
+    request: &CanonicalRequest,
+    upgrade: Option<WebSocket>,
     body: Incoming,
     exchange: Exchange<'_>,
 ) -> Result<Response<ProxyBody>, Failed> {
@@ -84,8 +85,7 @@ pub async fn forward(
         peer: Some(exchange.conn.peer.ip()),
         generation: exchange.generation,
     });
-    let upgrade = request.take_upgrade();
-    let answer = match Sending::new(&exchange, &request, id, &body, upgrade.is_some()) {
+    let answer = match Sending::new(&exchange, request, id, &body, upgrade.is_some()) {
         Ok(sending) => sending.response(body).await,
         Err(error) => Err(error),
     };
@@ -97,7 +97,7 @@ pub async fn forward(
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return open_tunnel(&exchange, answer, upgrade, outcome);
     }
-    stream(&exchange, &request, answer, outcome).await
+    stream(&exchange, request, answer, outcome).await
 }
 
 /// Streams an upstream's response.
@@ -122,7 +122,6 @@ async fn stream(
 }
 
 /// Opens the tunnel that the client asked for and the upstream granted.
-#[expect(clippy::result_large_err, reason = "the response in `Ok` is as large")]
 fn open_tunnel(
     exchange: &Exchange<'_>,
     answer: Answer,

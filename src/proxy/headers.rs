@@ -86,10 +86,12 @@ impl Default for Pseudonym {
     }
 }
 
-/// Whether a request was signed by this process before.
-pub(super) fn came_through_here(fields: &HeaderMap, conn: &Conn) -> bool {
-    let ours = &conn.pseudonym.0.as_bytes()["1.1 ".len()..];
-    fields.get_all(VIA).iter().any(|via| memmem::find(via.as_bytes(), ours).is_some())
+impl Conn {
+    /// Whether a `Via` says that this process was there before.
+    pub(super) fn signed(&self, via: &HeaderValue) -> bool {
+        let ours = &self.pseudonym.0.as_bytes()["1.1 ".len()..];
+        memmem::find(via.as_bytes(), ours).is_some()
+    }
 }
 
 /// The head that goes upstream, from the admitted fields of the client's and our own.

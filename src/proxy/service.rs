@@ -210,13 +210,14 @@ impl Service {
         (conn, route): (&Conn, &Arc<Route>),
         trail: &mut Trail<'_>,
     ) -> Response<ProxyBody> {
-        let request = trail.request.take().expect("admitted before, forwarded once");
+        let request = trail.request.as_mut().expect("admitted before");
+        let upgrade = request.take_upgrade();
         trail.reason = permit.verdict().reason.as_str();
         let session_end = || self.session_end(&caller, route);
         let known = caller.session().map(|session| forward::Caller { session, session_end: &session_end });
         let (generation, upstreams) = (trail.generation, &self.upstreams);
         let exchange = Exchange { generation, conn, route, caller: known, upstreams };
-        match forward(permit, request, body, exchange).await {
+        match forward(permit, request, upgrade, body, exchange).await {
             Ok(mut response) => {
                 trail.add_hsts(&mut response);
                 if let Caller::Person(Person { renewal: Some(cookie), .. }) = &caller {

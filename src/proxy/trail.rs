@@ -25,7 +25,7 @@ pub struct Trail<'s> {
     pub generation: u64,
     /// The reserved place, until the decision is recorded.
     pub slot: Option<Slot>,
-    /// The request, from admission until it is forwarded.
+    /// The request, from admission on.
     pub request: Option<CanonicalRequest>,
     /// The route's `namespace/ingress`, where one was found.
     pub ingress: Option<&'s str>,
