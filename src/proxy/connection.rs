@@ -1,8 +1,8 @@
 //! One client connection: handshake, version, requests, deadlines, goodbye.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;

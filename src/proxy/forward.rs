@@ -122,6 +122,7 @@ async fn stream(
 }
 
 /// Opens the tunnel that the client asked for and the upstream granted.
+#[expect(clippy::result_large_err, reason = "the response in `Ok` is as large")]
 fn open_tunnel(
     exchange: &Exchange<'_>,
     answer: Answer,
