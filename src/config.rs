@@ -55,14 +55,17 @@ pub struct Cluster {
     /// The port by which browsers reach HTTPS
     #[arg(long, value_name = "N", default_value_t = 443, env = "PORTCULLIS_PUBLIC_HTTPS_PORT")]
     pub public_https_port: u16,
-    /// Where sessions rest: Secrets (of a namespace, else of the installation's), or the memory of this one process
+    /// Where sessions rest: Secrets (of a namespace, else of the installation's), Redis, or the memory of this one process
     #[arg(
         long,
-        value_name = "secrets[:NAMESPACE]|memory",
+        value_name = "secrets[:NAMESPACE]|redis|memory",
         default_value = "secrets",
         env = "PORTCULLIS_SESSION_STORE"
     )]
     pub session_store: SessionStore,
+    /// The Secret that says how Redis is reached: `url`, `username`, `password`, `ca.crt` and others; see the documentation
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_REDIS_SECRET")]
+    pub redis_secret: Option<ObjectName>,
     /// Which objects are served.
     #[command(flatten)]
     pub installation: Installation,
@@ -128,6 +131,8 @@ pub struct Listen(pub Option<SocketAddr>);
 pub enum SessionStore {
     /// In Secrets of a namespace; `None` is the installation's.
     Secrets(Option<String>),
+    /// In Redis.
+    Redis,
     /// In this process.
     Memory,
 }
@@ -214,9 +219,10 @@ impl FromStr for SessionStore {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
+            None if text == "redis" => Ok(Self::Redis),
             None if text == "secrets" => Ok(Self::Secrets(None)),
             Some(("secrets", namespace)) if !namespace.is_empty() => Ok(Self::Secrets(Some(namespace.to_owned()))),
-            _ => Err("give `secrets`, `secrets:NAMESPACE` or `memory`".into()),
+            _ => Err("give `secrets`, `secrets:NAMESPACE`, `redis` or `memory`".into()),
         }
     }
 }
@@ -257,7 +263,8 @@ mod tests {
         assert_eq!("secrets".parse(), Ok(SessionStore::Secrets(None)));
         assert_eq!("secrets:sessions".parse(), Ok(SessionStore::Secrets(Some("sessions".into()))));
         assert_eq!("memory".parse(), Ok(SessionStore::Memory));
-        for wrong in ["", "secrets:", "disk", "memory:x", "redis"] {
+        assert_eq!("redis".parse(), Ok(SessionStore::Redis));
+        for wrong in ["", "secrets:", "disk", "memory:x", "redis:x"] {
             assert!(wrong.parse::<SessionStore>().is_err(), "`{wrong}`");
         }
     }

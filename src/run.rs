@@ -4,6 +4,7 @@
 
 mod cluster;
 pub mod keys;
+mod redis;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,12 +11,14 @@ mod login;
 mod memory;
 mod model;
 mod record;
+mod redis;
 mod refresh;
 mod secrets;
 mod service;
 mod store;
 mod ticket;
 
+pub use self::redis::{BadRedisSettings, RedisSettings, RedisStore};
 pub use cookie::{COOKIE_NAME, clear_session_cookie, is_our_cookie, session_cookie, upstream_cookies};
 pub use headers::IdentityHeaders;
 pub use login::{MAX_LOGINS, OpenLogin, clear_login_cookie, crowded_out_logins, login_cookie, open_login_cookies};
@@ -25,7 +27,7 @@ pub use model::{Lifetimes, NewSession, Session, Tokens};
 pub use refresh::{Refresh, Renewed};
 pub use secrets::SecretStore;
 pub use service::{Begun, Lookup, Sessions, sweep_regularly};
-pub use store::{Change, Changes, RecordKey, Store, StoreError, StoredRecord, Version};
+pub use store::{Change, Changes, Held, RecordKey, Store, StoreError, StoredRecord, Version};
 pub use ticket::{Ticket, TicketState};
 
 #[cfg(test)]

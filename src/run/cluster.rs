@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::keys::{self, Keeper};
+use super::redis;
 use super::{Base, Sockets, boot, on_control_runtime, self_signed, serve};
 use crate::config::{Cluster, Process, SessionStore};
 use crate::controller::compile::Defaults;
@@ -17,7 +18,7 @@ use crate::controller::leader::Candidate;
 use crate::controller::report::Finding;
 use crate::controller::status::StatusWriter;
 use crate::controller::{Controller, Live, Source, watch as api};
-use crate::session::{MemoryStore, SecretStore, Sessions, Store, sweep_regularly};
+use crate::session::{MemoryStore, RedisStore, SecretStore, Sessions, Store, sweep_regularly};
 use crate::snapshot;
 
 /// The Lease.
@@ -37,7 +38,7 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
     let client = api::client(config).context("cannot make a client of the API server")?;
     let known = keys::first(&client, &cluster.installation.namespace).await;
     let ring = known.as_ref().map(|stored| stored.ring.clone());
-    let store = store(&client, &cluster);
+    let store = store(&client, &cluster).await?;
     let staleness = process.session_staleness;
     let sessions = Sessions::new(ring, Arc::clone(&store), base.clock.clone(), Handle::current(), staleness);
     let (keeper, trouble) = Keeper::new(
@@ -71,14 +72,19 @@ fn defaults(cluster: &Cluster, process: &Process, base: &Base) -> anyhow::Result
     })
 }
 
-fn store(client: &Client, cluster: &Cluster) -> Arc<dyn Store> {
-    match &cluster.session_store {
-        SessionStore::Memory => Arc::new(MemoryStore::default()),
-        SessionStore::Secrets(namespace) => {
+async fn store(client: &Client, cluster: &Cluster) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match (&cluster.session_store, &cluster.redis_secret) {
+        (SessionStore::Memory, None) => Arc::new(MemoryStore::default()),
+        (SessionStore::Secrets(namespace), None) => {
             let namespace = namespace.as_ref().unwrap_or(&cluster.installation.namespace);
             Arc::new(SecretStore::new(client.clone(), namespace))
         }
-    }
+        (SessionStore::Redis, Some(secret)) => {
+            Arc::new(RedisStore::new(redis::settings(client.clone(), secret).await?))
+        }
+        (SessionStore::Redis, None) => anyhow::bail!("`--session-store redis` needs `--redis-secret NAMESPACE/NAME`"),
+        (_, Some(_)) => anyhow::bail!("`--redis-secret` needs `--session-store redis`"),
+    })
 }
 
 /// Starts what one of all replicas does; gives the task that ends once the lease is given back.

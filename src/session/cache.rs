@@ -21,6 +21,7 @@ pub(super) struct Cache {
     capacity: usize,
     /// Whether what is not here is nowhere: the store told everything, and nothing had to make room since.
     complete: AtomicBool,
+    /// Whether something had to make room since the store began to tell everything, which it may never do.
     spilled: AtomicBool,
     /// Until when, in seconds since 1970, what is here may be believed.
     believed: AtomicI64,
@@ -49,7 +50,7 @@ impl Cache {
             slots: DashMap::default(),
             capacity,
             complete: false.into(),
-            spilled: false.into(),
+            spilled: true.into(),
             believed: i64::MAX.into(),
         }
     }
@@ -71,6 +72,11 @@ impl Cache {
             Some(Slot::Live(session)) => Some(Arc::clone(session)),
             _ => None,
         }
+    }
+
+    /// The keys of all sessions here.
+    pub(super) fn held(&self) -> Vec<RecordKey> {
+        self.slots.iter().filter(|slot| matches!(slot.value(), Slot::Live(_))).map(|slot| *slot.key()).collect()
     }
 
     /// Puts a session in, unless it has ended or a newer value of it is there; gives the newest. All values of one

@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, Client};
 
-use super::store::Answer;
+use super::store::{Answer, Held};
 use super::{Changes, RecordKey, Store, StoreError, StoredRecord, Version};
 
 const TYPE: &str = "portcullis.dev/session";
@@ -122,7 +122,7 @@ impl Store for SecretStore {
         Box::pin(self.delete_expired(now))
     }
 
-    fn changes(&self) -> Option<Changes> {
+    fn changes(&self, _held: Held) -> Option<Changes> {
         Some(watch::changes(self.api.clone()))
     }
 }

@@ -80,16 +80,10 @@ impl Sessions {
         staleness: Duration,
     ) -> Self {
         let stop = CancellationToken::new();
-        let changes = store.changes();
-        let cache = Cache::new(CAPACITY);
-        if changes.is_some() {
-            cache.believe(Timestamp::MIN);
-            cache.doubt();
-        }
         let inner = Arc::new(Inner {
             keys: Keys::new(ring),
             store,
-            cache,
+            cache: Cache::new(CAPACITY),
             clock,
             control,
             refreshes: Flights::new(),
@@ -100,7 +94,10 @@ impl Sessions {
         });
         let weak = Arc::downgrade(&inner);
         inner.control.spawn(stop.clone().run_until_cancelled_owned(tidy(Weak::clone(&weak))));
-        if let Some(changes) = changes {
+        let holder = Weak::clone(&weak);
+        let held = move || holder.upgrade().map_or_else(Vec::new, |inner| inner.cache.held());
+        if let Some(changes) = inner.store.changes(Box::new(held)) {
+            inner.cache.believe(Timestamp::MIN);
             inner.control.spawn(stop.run_until_cancelled_owned(follow(weak, changes)));
         }
         Self(inner)

@@ -73,6 +73,9 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 /// Changes as they happen; the stream never ends by itself.
 pub type Changes = Pin<Box<dyn Stream<Item = Change> + Send>>;
 
+/// Which records somebody who follows changes has now.
+pub type Held = Box<dyn Fn() -> Vec<RecordKey> + Send + Sync>;
+
 /// A session store: sealed blobs by key, with compare-and-set. Every answer comes within five seconds or so.
 pub trait Store: Send + Sync {
     /// The record under `key`.
@@ -85,8 +88,9 @@ pub trait Store: Send + Sync {
     fn remove(&self, key: RecordKey) -> Answer<'_, ()>;
     /// Removes records that expired before `now`, a batch at most; gives how many.
     fn sweep(&self, now: Timestamp) -> Answer<'_, usize>;
-    /// What others do to the store; `None` where there are no others.
-    fn changes(&self) -> Option<Changes> {
+    /// What others do to the store, for somebody who holds nothing of it yet; `None` where there are no others. A store that
+    /// cannot tell what happened while it was out of sight tells how the records stand that are `held`.
+    fn changes(&self, _held: Held) -> Option<Changes> {
         None
     }
 }

@@ -122,7 +122,7 @@ impl Store for Faulty {
         self.refusal(true).unwrap_or_else(|| self.inner.sweep(now))
     }
 
-    fn changes(&self) -> Option<Changes> {
+    fn changes(&self, _held: Held) -> Option<Changes> {
         self.watched.then(|| Box::pin(futures_util::stream::pending()) as Changes)
     }
 }

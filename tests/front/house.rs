@@ -21,7 +21,7 @@ use portcullis::proxy::listener::{self, ListenerSettings, Running};
 use portcullis::proxy::service::Shared;
 use portcullis::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings, SessionLimits};
 use portcullis::seal::KeyRing;
-use portcullis::session::{Changes, MemoryStore, RecordKey, Sessions, Store, StoreError, StoredRecord, Version};
+use portcullis::session::{Changes, Held, MemoryStore, RecordKey, Sessions, Store, StoreError, StoredRecord, Version};
 use portcullis::snapshot::{self, Publisher};
 use portcullis::tls::Certificate;
 use tokio::runtime::Runtime;
@@ -282,7 +282,7 @@ impl Store for Switch {
     }
 
     /// Changes of which none ever comes: the cache stays in doubt.
-    fn changes(&self) -> Option<Changes> {
+    fn changes(&self, _held: Held) -> Option<Changes> {
         self.doubted.then(|| Box::pin(futures_util::stream::pending()) as Changes)
     }
 }

@@ -154,7 +154,7 @@ async fn a_watch_tells_what_is_there_and_what_happens() {
     store.create(one(), b"first".to_vec(), later()).await.unwrap();
     api.put(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other", "labels": {LABEL: "1"}}}));
     let first = record(&store).await;
-    let mut changes = store.changes().unwrap();
+    let mut changes = store.changes(Box::new(Vec::new)).unwrap();
     assert_eq!(next(&mut changes).await, Change::Reset { records: vec![(one(), first.clone())], version: Version(2) });
     assert_eq!(next(&mut changes).await, Change::Current);
 
@@ -171,7 +171,7 @@ async fn a_watch_tells_what_is_there_and_what_happens() {
 async fn a_watch_that_ends_in_time_goes_on_where_it_was() {
     let api = FakeApi::default();
     let store = store(&api);
-    let mut changes = store.changes().unwrap();
+    let mut changes = store.changes(Box::new(Vec::new)).unwrap();
     next(&mut changes).await;
     next(&mut changes).await;
     store.create(one(), b"first".to_vec(), later()).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_watch_that_ends_in_time_goes_on_where_it_was() {
 async fn a_watch_that_fails_is_told_and_goes_on_where_it_was() {
     let api = FakeApi::default();
     let store = store(&api);
-    let mut changes = store.changes().unwrap();
+    let mut changes = store.changes(Box::new(Vec::new)).unwrap();
     next(&mut changes).await;
     next(&mut changes).await;
     store.create(one(), b"first".to_vec(), later()).await.unwrap();
@@ -202,7 +202,7 @@ async fn a_watch_that_fails_is_told_and_goes_on_where_it_was() {
 async fn a_watch_that_is_too_old_lists_again() {
     let api = FakeApi::default();
     let store = store(&api);
-    let mut changes = store.changes().unwrap();
+    let mut changes = store.changes(Box::new(Vec::new)).unwrap();
     next(&mut changes).await;
     next(&mut changes).await;
     let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
@@ -222,7 +222,7 @@ async fn a_watch_that_is_too_old_lists_again() {
 async fn a_list_that_fails_is_tried_again() {
     let api = FakeApi::default();
     api.refuse([Refusal::Reset, Refusal::Status(403, "secrets is forbidden")]);
-    let mut changes = store(&api).changes().unwrap();
+    let mut changes = store(&api).changes(Box::new(Vec::new)).unwrap();
     assert!(matches!(next(&mut changes).await, Change::Lost(_)));
     assert_eq!(next(&mut changes).await, Change::Lost("the session store refused: secrets is forbidden".to_owned()));
     assert!(matches!(next(&mut changes).await, Change::Reset { .. }));

@@ -1,0 +1,213 @@
+//! Sessions in Redis: one hash a session under a keyed hash of its handle, sealed, gone by itself at its end;
+//! compare-and-set by script; what others change is told by Redis (client-side caching, `BCAST`).
+//!
+//! Each master has one connection, for commands and for what is told, so that an answer is never newer than the word
+//! that it is stale. A fail-over of Redis may lose its last writes: what was removed here is removed again there.
+
+mod changes;
+mod keeper;
+mod link;
+mod masters;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use redis::{Cmd, FromRedisValue, Value};
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::store::{Answer, Held};
+use super::{Changes, RecordKey, Store, StoreError, StoredRecord, Version};
+use keeper::{Keeper, Reach};
+use masters::Masters;
+
+pub use settings::{BadRedisSettings, RedisSettings};
+
+/// Of all our keys, for the rules of an ACL.
+const PREFIX: &str = "pcs-";
+
+/// For every answer, with all that it waits for.
+const DEADLINE: Duration = Duration::from_secs(4);
+
+/// How many events may wait for whoever follows them; who is slower looks at everything again.
+const EVENTS: usize = 4096;
+
+/// A version is the time in microseconds, and greater than the one before. False where the key is taken.
+const CREATE: &str = "
+if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local now = redis.call('TIME')
+local version = string.format('%.0f', now[1] * 1000000 + now[2])
+redis.call('HSET', KEYS[1], 'version', version, 'ends', ARGV[2], 'sealed', ARGV[1])
+redis.call('EXPIREAT', KEYS[1], ARGV[2])
+return version";
+
+/// False where the record is gone, or newer than the version that is to be replaced. An older one is what a fail-over
+/// that lost the last write has brought back.
+const REPLACE: &str = "
+local version = redis.call('HGET', KEYS[1], 'version')
+if not version or tonumber(version) > tonumber(ARGV[3]) then return false end
+local now = redis.call('TIME')
+version = string.format('%.0f', math.max(now[1] * 1000000 + now[2], ARGV[3] + 1))
+redis.call('HSET', KEYS[1], 'version', version, 'ends', ARGV[2], 'sealed', ARGV[1])
+redis.call('EXPIREAT', KEYS[1], ARGV[2])
+return version";
+
+/// The store. Dropping it ends its connections.
+pub struct RedisStore {
+    redis: Arc<Redis>,
+    _keeper: DropGuard,
+}
+
+/// What the store, whoever follows its changes, and the keeper of its connections share.
+struct Redis {
+    reach: watch::Sender<Reach>,
+    events: broadcast::Sender<Event>,
+    removed: keeper::Removed,
+}
+
+/// What happens to what is stored.
+#[derive(Clone, Debug)]
+enum Event {
+    /// There are new links; what is behind them may have changed before.
+    Opened(Vec<settings::Address>),
+    /// These records were written, removed, or have expired.
+    Touched(Vec<RecordKey>),
+    /// All are gone.
+    Emptied,
+    /// Nothing has been missed up to now.
+    Alive,
+    /// From now on something may be.
+    Lost(String),
+}
+
+impl RedisStore {
+    /// Sessions in the Redis of `settings`, which may change. Its connections live on the runtime this is called on.
+    pub fn new(settings: watch::Receiver<RedisSettings>) -> Self {
+        let redis = Arc::new(Redis {
+            reach: watch::Sender::new(Reach::Opening),
+            events: broadcast::Sender::new(EVENTS),
+            removed: keeper::Removed::default(),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(Keeper::new(settings, Arc::clone(&redis)).run()));
+        Self { redis, _keeper: stop.drop_guard() }
+    }
+}
+
+impl Redis {
+    async fn read(&self, key: RecordKey) -> Result<Option<StoredRecord>, StoreError> {
+        let command = redis::cmd("HMGET").arg(name(key)).arg(&["version", "ends", "sealed"]).take();
+        match self.ask(key, command).await? {
+            (None, None, None) => Ok(None),
+            (Some(version), Some(ends), sealed) => Ok(Some(StoredRecord {
+                // One without a record is an empty blob, which does not open.
+                sealed: sealed.unwrap_or_default(),
+                version: Version(version),
+                expires: Timestamp::from_second(ends).unwrap_or(Timestamp::MAX),
+            })),
+            _ => Err(StoreError::Refused("a session lacks its version or its end".to_owned())),
+        }
+    }
+
+    async fn write(&self, key: RecordKey, script: Cmd) -> Result<Version, StoreError> {
+        self.ask::<Option<u64>>(key, script).await?.map(Version).ok_or(StoreError::Conflict)
+    }
+
+    async fn remove(&self, key: RecordKey) -> Result<(), StoreError> {
+        self.removed.remember(key);
+        self.ask(key, removal(key)).await
+    }
+
+    /// Asks the master of a key; once more where another is the master now, or where its link has just broken and nothing
+    /// was asked.
+    async fn ask<T: FromRedisValue>(&self, key: RecordKey, command: Cmd) -> Result<T, StoreError> {
+        let answer = timeout(DEADLINE, async {
+            let mut reach = self.reach.subscribe();
+            let masters = masters(&mut reach).await?;
+            match masters.owner(key) {
+                Ok(link) => match link.ask(&command).await {
+                    Err(error) if error.code() == Some("ASK") => {
+                        return Ok(masters.ahead(&error)?.ask_ahead(command).await?);
+                    }
+                    Err(error) if error.code() == Some("MOVED") => masters.moved.notify_one(),
+                    answer => return Ok(answer?),
+                },
+                Err(error) if masters.missing.is_some() => return Err(error),
+                Err(_) => {}
+            }
+            // Fails where the keeper has ended.
+            let _ = reach.changed().await;
+            Ok(self::masters(&mut reach).await?.owner(key)?.ask(&command).await?)
+        });
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unreachable("Redis did not answer in time".to_owned())))
+    }
+}
+
+/// The masters, once it is known whether they can be reached.
+async fn masters(reach: &mut watch::Receiver<Reach>) -> Result<Arc<Masters>, StoreError> {
+    let reach = reach.wait_for(|reach| !matches!(reach, Reach::Opening)).await;
+    match reach.as_deref() {
+        Ok(Reach::Open(masters)) => Ok(Arc::clone(masters)),
+        Ok(Reach::Down(error)) => Err(error.clone()),
+        Ok(Reach::Opening) | Err(_) => Err(StoreError::Unreachable("the process is ending".to_owned())),
+    }
+}
+
+impl Store for RedisStore {
+    fn read(&self, key: RecordKey) -> Answer<'_, Option<StoredRecord>> {
+        Box::pin(self.redis.read(key))
+    }
+
+    fn create(&self, key: RecordKey, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version> {
+        let script = script(CREATE, key).arg(sealed).arg(ends(expires)).take();
+        Box::pin(self.redis.write(key, script))
+    }
+
+    fn replace(&self, key: RecordKey, version: Version, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version> {
+        let script = script(REPLACE, key).arg(sealed).arg(ends(expires)).arg(version.0).take();
+        Box::pin(self.redis.write(key, script))
+    }
+
+    fn remove(&self, key: RecordKey) -> Answer<'_, ()> {
+        Box::pin(self.redis.remove(key))
+    }
+
+    /// Redis itself collects what has expired.
+    fn sweep(&self, _now: Timestamp) -> Answer<'_, usize> {
+        Box::pin(async { Ok(0) })
+    }
+
+    fn changes(&self, held: Held) -> Option<Changes> {
+        Some(changes::changes(Arc::clone(&self.redis), held))
+    }
+}
+
+/// The script itself each time: it is short, and no server has to know it beforehand.
+fn script(text: &str, key: RecordKey) -> Cmd {
+    redis::cmd("EVAL").arg(text).arg(1).arg(name(key)).take()
+}
+
+fn removal(key: RecordKey) -> Cmd {
+    redis::cmd("DEL").arg(name(key)).take()
+}
+
+fn name(key: RecordKey) -> String {
+    format!("{PREFIX}{key}")
+}
+
+/// The record that a key of Redis is of.
+fn key_of(name: &Value) -> Option<RecordKey> {
+    let name: String = redis::from_redis_value_ref(name).ok()?;
+    RecordKey::parse(name.strip_prefix(PREFIX)?)
+}
+
+/// The first whole second at which a session is over.
+fn ends(expires: Timestamp) -> i64 {
+    expires.as_second() + i64::from(expires.subsec_nanosecond() > 0)
+}
+
+#[cfg(test)]
+mod tests;
