@@ -30,13 +30,14 @@ test-e2e: ## Run the tests on a real etcd and kube-apiserver, with a real provid
 	scripts/e2e
 
 .PHONY: lint
-lint: ## Check formatting, lints, dependencies
-	@scripts/needs base deny
+lint: ## Check formatting, lints, dependencies, scripts and workflows
+	@scripts/needs base deny lint
 	cargo fmt --check
 	@echo "checking lints (the first time takes some minutes)" >&2
 	cargo clippy --locked --quiet --all-targets -- -D warnings
 	cargo clippy --locked --quiet --test e2e -- -D warnings
 	scripts/deny
+	scripts/lint-files
 
 .PHONY: bench
 bench: ## Compare CPU per request with nginx and HAProxy, side by side in one run

@@ -4,6 +4,7 @@ mod api_outage;
 mod certificate;
 mod endpoints;
 mod etcd_dump;
+mod install;
 mod issuers;
 mod keys;
 mod policy;
@@ -43,6 +44,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "stored-sessions", run: |bed| Box::pin(stored_sessions::journey(bed)) },
     Journey { name: "keys", run: |bed| Box::pin(keys::journey(bed)) },
     Journey { name: "etcd-dump", run: |bed| Box::pin(etcd_dump::journey(bed)) },
+    Journey { name: "install", run: |bed| Box::pin(install::journey(bed)) },
     Journey { name: "stalled", run: |bed| Box::pin(stalled::journey(bed)) },
     Journey { name: "api-outage", run: |bed| Box::pin(api_outage::journey(bed)) },
 ];

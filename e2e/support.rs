@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod authority;
+pub mod balancer;
 pub mod bed;
 pub mod browser;
 pub mod client;
@@ -9,6 +10,7 @@ pub mod cluster;
 pub mod controller;
 pub mod eventually;
 pub mod liar;
+pub mod node;
 pub mod objects;
 #[allow(dead_code, reason = "the bench uses the rest")]
 pub mod portcullis;

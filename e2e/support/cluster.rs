@@ -24,6 +24,18 @@ const USERS: &str = r#"admin-token,admin,1,"system:masters"
 portcullis-token,system:serviceaccount:portcullis-system:portcullis,2,"system:serviceaccounts,system:serviceaccounts:portcullis-system,system:authenticated"
 "#;
 
+/// The controllers of the journeys that run pods. The others are of clouds, disks, nodes and kinds that no journey has.
+const CONTROLLERS: &[&str] = &[
+    "deployment-controller",
+    "replicaset-controller",
+    "endpointslice-controller",
+    "disruption-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+];
+
 /// The control plane.
 pub struct Cluster {
     folder: PathBuf,
@@ -66,6 +78,27 @@ impl Cluster {
     pub async fn restart_api_server(&self) {
         *self.api_server.lock().await = api_server(&self.programs, &self.folder);
         self.wait_until_ready().await;
+    }
+
+    /// Starts what makes pods of Deployments, endpoints of pods, and an end of what is deleted.
+    pub fn start_controllers(&self) -> [Program; 2] {
+        let pki = self.folder.join("pki");
+        let mut manager = Command::new(self.programs.join("kube-controller-manager"));
+        manager.arg("--service-account-private-key-file").arg(pki.join("sa.key"));
+        manager.arg("--root-ca-file").arg(pki.join("apiserver.crt"));
+        manager.arg("--controllers").arg(CONTROLLERS.join(","));
+        let scheduler = Command::new(self.programs.join("kube-scheduler"));
+        [("kube-controller-manager", manager), ("kube-scheduler", scheduler)].map(|(name, mut command)| {
+            command.arg("--kubeconfig").arg(&self.admin).args(["--leader-elect=false", "--bind-address", "127.0.0.1"]);
+            Program::start(name, &mut command, &self.folder.join(format!("{name}.log")))
+        })
+    }
+
+    /// Runs `helm` as the administrator, in the folder of the repository, and gives what it printed.
+    pub fn helm(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(std::env::var_os("PORTCULLIS_HELM").expect("scripts/e2e says where it is"));
+        command.env("KUBECONFIG", &self.admin).env("HOME", &self.folder);
+        output(command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments))
     }
 
     /// Runs `kubectl` as the administrator and gives what it printed.

@@ -40,14 +40,22 @@ pub struct InProcess {
     tasks: JoinSet<()>,
 }
 
+/// A client that speaks as the administrator.
+pub async fn admin(cluster: &Cluster) -> Client {
+    watch::client(config(cluster).await).expect("the configuration is sound")
+}
+
 /// A client that speaks as somebody else than the administrator, who may do that.
 pub async fn client(cluster: &Cluster, user: &str) -> Client {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(&cluster.admin).expect("it was written at the start");
-    let mut config =
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("it is whole");
+    let mut config = config(cluster).await;
     config.auth_info = AuthInfo { impersonate: Some(user.to_owned()), ..config.auth_info };
     watch::client(config).expect("the configuration is sound")
+}
+
+async fn config(cluster: &Cluster) -> Config {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(&cluster.admin).expect("it was written at the start");
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("it is whole")
 }
 
 /// The user of the manifests.

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::time::{sleep, timeout};
 
-use super::eventually::eventually;
+use super::eventually::{PAUSE, eventually};
 
 /// A running program. Dropping it kills it and waits for its end, so its ports are free again.
 pub struct Program {
@@ -66,8 +67,16 @@ impl Program {
 
     /// Waits for its end.
     pub async fn end(&mut self, limit: Duration) -> ExitStatus {
-        let what = format!("the end of {}", self.name);
-        eventually(&what, limit, async || self.child.try_wait().expect("it is our child")).await
+        let ended = async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("it is our child") {
+                    return status;
+                }
+                sleep(PAUSE).await;
+            }
+        };
+        let ended = timeout(limit, ended).await;
+        ended.unwrap_or_else(|_| panic!("within {limit:?} not seen: the end of {}", self.name))
     }
 
     /// Its process id.
