@@ -2,6 +2,7 @@
 
 mod api_outage;
 mod certificate;
+mod chart;
 mod endpoints;
 mod etcd_dump;
 mod install;
@@ -24,27 +25,39 @@ use crate::support::bed::Bed;
 pub struct Journey {
     /// Its name, and that of its namespace and its folder.
     pub name: &'static str,
+    /// Where it can run.
+    pub needs: Needs,
     /// The journey itself; it panics where it goes wrong.
     pub run: for<'a> fn(&'a Bed) -> Run<'a>,
+}
+
+/// What a journey needs.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Needs {
+    /// Any cluster.
+    Cluster,
+    /// etcd and an API server that it may read, kill and start again.
+    OwnControlPlane,
 }
 
 type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// All of them.
 pub const JOURNEYS: &[Journey] = &[
-    Journey { name: "statuses", run: |bed| Box::pin(statuses::journey(bed)) },
-    Journey { name: "issuers", run: |bed| Box::pin(issuers::journey(bed)) },
-    Journey { name: "roles", run: |bed| Box::pin(roles::journey(bed)) },
-    Journey { name: "sign-in", run: |bed| Box::pin(sign_in::journey(bed)) },
-    Journey { name: "watch", run: |bed| Box::pin(watch::journey(bed)) },
-    Journey { name: "certificate", run: |bed| Box::pin(certificate::journey(bed)) },
-    Journey { name: "policy", run: |bed| Box::pin(policy::journey(bed)) },
-    Journey { name: "endpoints", run: |bed| Box::pin(endpoints::journey(bed)) },
-    Journey { name: "refresh", run: |bed| Box::pin(refresh::journey(bed)) },
-    Journey { name: "stored-sessions", run: |bed| Box::pin(stored_sessions::journey(bed)) },
-    Journey { name: "keys", run: |bed| Box::pin(keys::journey(bed)) },
-    Journey { name: "etcd-dump", run: |bed| Box::pin(etcd_dump::journey(bed)) },
-    Journey { name: "install", run: |bed| Box::pin(install::journey(bed)) },
-    Journey { name: "stalled", run: |bed| Box::pin(stalled::journey(bed)) },
-    Journey { name: "api-outage", run: |bed| Box::pin(api_outage::journey(bed)) },
+    Journey { name: "statuses", needs: Needs::Cluster, run: |bed| Box::pin(statuses::journey(bed)) },
+    Journey { name: "issuers", needs: Needs::Cluster, run: |bed| Box::pin(issuers::journey(bed)) },
+    Journey { name: "roles", needs: Needs::Cluster, run: |bed| Box::pin(roles::journey(bed)) },
+    Journey { name: "sign-in", needs: Needs::Cluster, run: |bed| Box::pin(sign_in::journey(bed)) },
+    Journey { name: "watch", needs: Needs::OwnControlPlane, run: |bed| Box::pin(watch::journey(bed)) },
+    Journey { name: "certificate", needs: Needs::Cluster, run: |bed| Box::pin(certificate::journey(bed)) },
+    Journey { name: "policy", needs: Needs::Cluster, run: |bed| Box::pin(policy::journey(bed)) },
+    Journey { name: "endpoints", needs: Needs::Cluster, run: |bed| Box::pin(endpoints::journey(bed)) },
+    Journey { name: "refresh", needs: Needs::Cluster, run: |bed| Box::pin(refresh::journey(bed)) },
+    Journey { name: "stored-sessions", needs: Needs::Cluster, run: |bed| Box::pin(stored_sessions::journey(bed)) },
+    Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
+    Journey { name: "etcd-dump", needs: Needs::OwnControlPlane, run: |bed| Box::pin(etcd_dump::journey(bed)) },
+    Journey { name: "chart", needs: Needs::Cluster, run: |bed| Box::pin(async { chart::journey(bed) }) },
+    Journey { name: "install", needs: Needs::Cluster, run: |bed| Box::pin(install::journey(bed)) },
+    Journey { name: "stalled", needs: Needs::Cluster, run: |bed| Box::pin(stalled::journey(bed)) },
+    Journey { name: "api-outage", needs: Needs::OwnControlPlane, run: |bed| Box::pin(api_outage::journey(bed)) },
 ];

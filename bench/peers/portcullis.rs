@@ -12,6 +12,7 @@ use crate::load::Visitor;
 use crate::support::authority::Pair;
 use crate::support::bed::Bed;
 use crate::support::client::Client;
+use crate::support::cluster;
 use crate::support::eventually::eventually;
 use crate::support::objects::{self, INSTALLATION};
 use crate::support::portcullis::{PROGRAM, Portcullis};
@@ -46,7 +47,7 @@ pub struct Ground {
 impl Ground {
     /// Starts it all, the control plane from the folder `programs`, and waits until every route is live.
     pub async fn start(programs: &Path) -> Self {
-        let bed = Bed::start(programs, "bench").await;
+        let bed = Bed::start(cluster::Ground::Bare(programs), "bench").await;
         let folder = bed.folder(NAME);
         let provider = Provider::start(&folder, &bed.authority, &[HOST], ACCESS_TOKEN_SECONDS).await;
         let pair = bed.authority.issue(&[HOST]);

@@ -2,20 +2,21 @@
 //! under load fails no request, and what is taken away leaves nothing but the kinds.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::balancer::Door;
 use crate::support::bed::Bed;
 use crate::support::client::{Ask, Client, Kept};
+use crate::support::cluster::in_repository;
 use crate::support::eventually::{SOON, START, eventually};
 use crate::support::node::Node;
 use crate::support::objects::{self, INSTALLATION};
 use crate::support::portcullis::PUBLISHED;
+use crate::support::program::Program;
 
 /// The namespace of the app, which is there before and after.
 const NAMESPACE: &str = "install";
@@ -27,6 +28,10 @@ const APP: &str = "https://installed.localhost/";
 /// Where the app listens.
 const ENDPOINT: &str = "10.244.1.7";
 
+/// By these ports of every node the cluster of e2e/kind is reached from outside.
+const NODE_PORTS: &str = r#"{"spec": {"externalTrafficPolicy": "Cluster", "ports": [
+    {"port": 80, "nodePort": 30080}, {"port": 443, "nodePort": 30443}]}}"#;
+
 /// Clients of each kind that ask without pause.
 const LOAD: usize = 2;
 
@@ -36,34 +41,29 @@ const CRDS: [&str; 3] = ["identityproviders", "policies", "portcullises"];
 const WRITTEN: [&str; 3] =
     ["Namespace//portcullis-system", "Secret/portcullis-system/portcullis-keys", "Lease/portcullis-system/portcullis"];
 
-/// Labels that tell who installed.
-const OF_HELM: [&str; 4] =
-    ["app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"];
-
 pub async fn journey(bed: &Bed) {
     let cluster = &bed.cluster;
-    assert_eq!(rendered(bed), kustomized(bed), "the chart's defaults and the manifests are the same objects");
     bed.clear();
-    let _controllers = cluster.start_controllers();
-    let _node = Node::start(bed, &bed.folder(NAMESPACE)).await;
-    let _door = Door::open(bed).await;
-    let _app = App::start(&format!("{ENDPOINT}:{}", objects::APP_PORT)).await;
-    cluster.kubectl(&["delete", "--kustomize", &path("manifests"), "--ignore-not-found", "--timeout=60s"]);
+    let _pods = if cluster.is_bare() { Some(run_pods(bed).await) } else { None };
+    // Pods of a cluster that is given reach this machine by an address that is not ours to choose.
+    let endpoint = setting("PORTCULLIS_HOST").unwrap_or_else(|| ENDPOINT.to_owned());
+    let _app = App::start(&format!("{endpoint}:{}", objects::APP_PORT)).await;
+    cluster.kubectl(&["delete", "--kustomize", &in_repository("manifests"), "--ignore-not-found", "--timeout=60s"]);
     cluster.apply(&[objects::namespace(NAMESPACE)]);
     cluster.apply(&[
         objects::tls_secret(NAMESPACE, "app", &bed.authority.issue(&[HOST])),
         objects::service(NAMESPACE, "app"),
-        objects::endpoints(NAMESPACE, "app", &[ENDPOINT]),
+        objects::endpoints(NAMESPACE, "app", &[&endpoint]),
         objects::ingress(NAMESPACE, "app", HOST, &json!({"portcullis.dev/access": "public"})),
     ]);
     let before = everything(bed);
     let visitor = Arc::new(Client::new(&bed.authority));
 
     // The namespace enforces pod security `restricted`: a pod that asks for more is never made.
-    cluster.kubectl(&["apply", "--filename", &path("manifests/namespace.yaml")]);
-    cluster.helm(&["lint", "--strict", "charts/portcullis"]);
+    cluster.kubectl(&["apply", "--filename", &in_repository("manifests/namespace.yaml")]);
     let publish = format!("publishAddresses={{{PUBLISHED}}}");
-    helm(bed, &["install", "portcullis", "charts/portcullis", "--set", &publish]);
+    let values = setting("PORTCULLIS_VALUES").unwrap_or_else(|| in_repository("charts/portcullis/values.yaml"));
+    helm(bed, &["install", "portcullis", "charts/portcullis", "--values", &values, "--set", &publish]);
     rolled_out(bed);
     serves(&visitor).await;
     let address = || cluster.read(&["ingress", "app", "--namespace", NAMESPACE])["status"]["loadBalancer"].clone();
@@ -81,10 +81,17 @@ pub async fn journey(bed: &Bed) {
 
     cluster.apply_folder("crds");
     cluster.apply_folder("manifests");
+    cluster.kubectl(&["patch", "service/portcullis", "--namespace", INSTALLATION, "--patch", NODE_PORTS]);
     rolled_out(bed);
     serves(&visitor).await;
     cluster.kubectl(&["scale", "deployment/portcullis", "--replicas=0", "--namespace", INSTALLATION]);
     ended(bed).await;
+}
+
+/// What makes pods, runs them, and leads to them.
+async fn run_pods(bed: &Bed) -> ([Program; 2], Node, Door) {
+    let controllers = bed.cluster.start_controllers();
+    (controllers, Node::start(bed, &bed.folder(NAMESPACE)).await, Door::open(bed).await)
 }
 
 /// Every pod is replaced while clients ask without pause, and each of them is answered by the app.
@@ -190,42 +197,7 @@ fn everything(bed: &Bed) -> BTreeSet<String> {
     all.lines().filter(|line| !of_namespace(line)).map(str::to_owned).collect()
 }
 
-/// The objects of the chart with its defaults.
-fn rendered(bed: &Bed) -> Vec<Value> {
-    let namespace = format!("--namespace={INSTALLATION}");
-    comparable(&bed.cluster.helm(&["template", "portcullis", "charts/portcullis", "--include-crds", &namespace]))
-}
-
-/// The objects of the manifests, without the namespace, which Helm has from its command line.
-fn kustomized(bed: &Bed) -> Vec<Value> {
-    let mut objects = comparable(&bed.cluster.kubectl(&["kustomize", &path("manifests")]));
-    objects.retain(|object| object["kind"] != "Namespace");
-    objects
-}
-
-/// Objects without the labels of Helm, in the order of their names.
-fn comparable(yaml: &str) -> Vec<Value> {
-    let mut objects: Vec<Value> = serde_saphyr::from_multiple(yaml).expect("it is YAML");
-    objects.iter_mut().for_each(without_labels_of_helm);
-    // Only the chart labels all of its objects.
-    for object in &mut objects {
-        object["metadata"].as_object_mut().expect("objects have it").remove("labels");
-    }
-    objects.sort_by_key(|object| format!("{} {}", object["kind"], object["metadata"]["name"]));
-    objects
-}
-
-fn without_labels_of_helm(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|name, _| !OF_HELM.contains(&&**name));
-            fields.values_mut().for_each(without_labels_of_helm);
-        }
-        Value::Array(values) => values.iter_mut().for_each(without_labels_of_helm),
-        _ => {}
-    }
-}
-
-fn path(within: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(within).to_string_lossy().into_owned()
+/// What `scripts/e2e` was told of a cluster that is given.
+fn setting(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }

@@ -1,10 +1,11 @@
-//! The test bed: one control plane and one authority, for all journeys.
+//! The test bed: one cluster and one authority, for all journeys.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::authority::Authority;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Ground};
+use super::objects::INSTALLATION;
 
 /// What the journeys share.
 pub struct Bed {
@@ -16,19 +17,21 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Starts the control plane from the folder `programs`, with its state in a folder `name`, and installs the kinds and the
-    /// RBAC.
-    pub async fn start(programs: &Path, name: &str) -> Self {
+    /// Takes the cluster, with the files of this run in a folder `name`, and installs the kinds and the RBAC.
+    pub async fn start(ground: Ground<'_>, name: &str) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("what an earlier run left can be removed");
         }
         fs::create_dir_all(&folder).expect("the folder can be made");
         let authority = Authority::new(&folder);
-        let cluster = Cluster::start(programs, &folder).await;
+        let cluster = Cluster::start(ground, &folder).await;
         cluster.apply_folder("crds");
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
         cluster.apply_folder("manifests");
+        // Where pods run, none may serve beside the program under test.
+        cluster.kubectl(&["scale", "deployment/portcullis", "--replicas=0", "--namespace", INSTALLATION]);
+        cluster.let_portcullis_in();
         Self { folder, cluster, authority }
     }
 

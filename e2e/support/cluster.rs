@@ -1,5 +1,5 @@
-//! A real etcd and kube-apiserver, with two users: an administrator, and one who is bound to nothing but the RBAC in
-//! `manifests/`, as whom Portcullis runs.
+//! A real etcd and kube-apiserver, or a cluster that is given, with two users: an administrator, and one who is bound to
+//! nothing but the RBAC in `manifests/`, as whom Portcullis runs.
 
 use std::fs;
 use std::io::Write;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::eventually::{SOON, START, eventually};
+use super::objects::INSTALLATION;
 use super::program::{Program, output};
 
 /// Where the API server answers.
@@ -36,58 +37,106 @@ const CONTROLLERS: &[&str] = &[
     "root-ca-certificate-publisher-controller",
 ];
 
+/// Where the journeys run.
+#[derive(Clone, Copy)]
+pub enum Ground<'a> {
+    /// A control plane of their own, from the programs in a folder.
+    Bare(&'a Path),
+    /// The cluster of an administrator's kubeconfig. All its Ingresses and all that is Portcullis' are taken away.
+    Given(&'a Path),
+}
+
 /// The control plane.
 pub struct Cluster {
     folder: PathBuf,
-    programs: PathBuf,
-    _etcd: Program,
-    api_server: Mutex<Program>,
+    own: Option<Own>,
     /// The administrator's kubeconfig.
     pub admin: PathBuf,
     /// The kubeconfig of the user that Portcullis runs as.
     pub portcullis: PathBuf,
 }
 
+/// A control plane of our own.
+struct Own {
+    programs: PathBuf,
+    _etcd: Program,
+    api_server: Mutex<Program>,
+}
+
 impl Cluster {
-    /// Starts both from the folder `programs`, with their state in `folder`, and waits until they serve.
-    pub async fn start(programs: &Path, folder: &Path) -> Self {
+    /// Takes what is given, or starts etcd and API server with their state in `folder`; waits until they serve.
+    pub async fn start(ground: Ground<'_>, folder: &Path) -> Self {
+        let cluster = match ground {
+            Ground::Bare(programs) => Self::bare(programs, folder),
+            Ground::Given(kubeconfig) => Self {
+                own: None,
+                admin: kubeconfig.to_owned(),
+                portcullis: folder.join("portcullis.kubeconfig"),
+                folder: folder.to_owned(),
+            },
+        };
+        cluster.wait_until_ready().await;
+        cluster
+    }
+
+    fn bare(programs: &Path, folder: &Path) -> Self {
         let pki = folder.join("pki");
         fs::create_dir_all(&pki).expect("the folder can be made");
         let key = KeyPair::generate().expect("the random source works");
         fs::write(pki.join("sa.key"), key.serialize_pem()).expect("the folder is there");
         fs::write(pki.join("sa.pub"), key.public_key_pem()).expect("the folder is there");
         fs::write(folder.join("tokens.csv"), USERS).expect("the folder is there");
-        let cluster = Self {
+        let own = Own {
             _etcd: etcd(programs, folder),
             api_server: Mutex::new(api_server(programs, folder)),
+            programs: programs.to_owned(),
+        };
+        Self {
+            own: Some(own),
             admin: kubeconfig(folder, "admin"),
             portcullis: kubeconfig(folder, "portcullis"),
             folder: folder.to_owned(),
-            programs: programs.to_owned(),
-        };
-        cluster.wait_until_ready().await;
-        cluster
+        }
+    }
+
+    /// Whether the control plane is the journeys' own.
+    pub fn is_bare(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Lets Portcullis in as its ServiceAccount, once that is there. In a control plane of our own it has a token already.
+    pub fn let_portcullis_in(&self) {
+        if self.is_bare() {
+            return;
+        }
+        let token = self.kubectl(&["create", "token", "portcullis", "--namespace", INSTALLATION, "--duration", "4h"]);
+        let config = self.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "--output", "json"]);
+        let mut config: Value = serde_json::from_str(&config).expect("kubectl prints JSON");
+        config["users"][0]["user"] = json!({"token": token.trim()});
+        fs::write(&self.portcullis, config.to_string()).expect("the folder is there");
     }
 
     /// Kills the API server. What it knows is in etcd.
     pub async fn kill_api_server(&self) {
-        self.api_server.lock().await.kill();
+        self.own().api_server.lock().await.kill();
     }
 
     /// Starts it again.
     pub async fn restart_api_server(&self) {
-        *self.api_server.lock().await = api_server(&self.programs, &self.folder);
+        let own = self.own();
+        *own.api_server.lock().await = api_server(&own.programs, &self.folder);
         self.wait_until_ready().await;
     }
 
     /// Starts what makes pods of Deployments, endpoints of pods, and an end of what is deleted.
     pub fn start_controllers(&self) -> [Program; 2] {
         let pki = self.folder.join("pki");
-        let mut manager = Command::new(self.programs.join("kube-controller-manager"));
+        let programs = &self.own().programs;
+        let mut manager = Command::new(programs.join("kube-controller-manager"));
         manager.arg("--service-account-private-key-file").arg(pki.join("sa.key"));
         manager.arg("--root-ca-file").arg(pki.join("apiserver.crt"));
         manager.arg("--controllers").arg(CONTROLLERS.join(","));
-        let scheduler = Command::new(self.programs.join("kube-scheduler"));
+        let scheduler = Command::new(programs.join("kube-scheduler"));
         [("kube-controller-manager", manager), ("kube-scheduler", scheduler)].map(|(name, mut command)| {
             command.arg("--kubeconfig").arg(&self.admin).args(["--leader-elect=false", "--bind-address", "127.0.0.1"]);
             Program::start(name, &mut command, &self.folder.join(format!("{name}.log")))
@@ -96,9 +145,15 @@ impl Cluster {
 
     /// Runs `helm` as the administrator, in the folder of the repository, and gives what it printed.
     pub fn helm(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(std::env::var_os("PORTCULLIS_HELM").expect("scripts/e2e says where it is"));
-        command.env("KUBECONFIG", &self.admin).env("HOME", &self.folder);
-        output(command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments))
+        output(self.helm_command().args(arguments))
+    }
+
+    /// The same where it must refuse; gives its reason.
+    pub fn helm_refuses(&self, arguments: &[&str]) -> String {
+        let result = tokio::task::block_in_place(|| self.helm_command().args(arguments).output());
+        let result = result.expect("helm is there");
+        assert!(!result.status.success(), "helm takes {arguments:?}");
+        String::from_utf8_lossy(&result.stderr).into_owned()
     }
 
     /// Runs `kubectl` as the administrator and gives what it printed.
@@ -128,8 +183,7 @@ impl Cluster {
 
     /// `kubectl apply` for a kustomization of the repository.
     pub fn apply_folder(&self, folder: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        self.kubectl(&["apply", "--server-side", "--kustomize", &path.to_string_lossy()]);
+        self.kubectl(&["apply", "--server-side", "--kustomize", &in_repository(folder)]);
     }
 
     /// All that etcd has on disk: every revision of every object that it has not compacted away. It writes ahead into files
@@ -141,16 +195,28 @@ impl Cluster {
         files.map(read).filter_map(written).collect()
     }
 
+    fn own(&self) -> &Own {
+        self.own.as_ref().expect("such journeys run on a control plane of their own")
+    }
+
+    fn helm_command(&self) -> Command {
+        let mut command = Command::new(std::env::var_os("PORTCULLIS_HELM").expect("scripts/e2e says where it is"));
+        command.env("KUBECONFIG", &self.admin).env("HOME", &self.folder).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
+    }
+
     fn kubectl_command(&self) -> Command {
-        let built = self.programs.join("kubectl");
-        let mut command = Command::new(if built.exists() { built.as_path() } else { Path::new("kubectl") });
+        let built = self.own.as_ref().map(|own| own.programs.join("kubectl")).filter(|built| built.exists());
+        let mut command = Command::new(built.as_deref().unwrap_or(Path::new("kubectl")));
         command.env("KUBECONFIG", &self.admin).env("HOME", &self.folder);
         command
     }
 
     async fn wait_until_ready(&self) {
         eventually("the API server's /readyz", START, async || {
-            self.api_server.lock().await.assert_runs();
+            if let Some(own) = &self.own {
+                own.api_server.lock().await.assert_runs();
+            }
             let mut command = self.kubectl_command();
             command.args(["get", "--raw", "/readyz", "--request-timeout", "2s"]);
             let result = tokio::task::block_in_place(|| command.output()).expect("kubectl is there");
@@ -164,6 +230,11 @@ impl Cluster {
         })
         .await;
     }
+}
+
+/// The path of a file of the repository.
+pub fn in_repository(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_string_lossy().into_owned()
 }
 
 fn etcd(programs: &Path, folder: &Path) -> Program {
