@@ -9,6 +9,7 @@ mod install;
 mod issuers;
 mod keys;
 mod policy;
+mod redis;
 mod refresh;
 mod roles;
 mod sign_in;
@@ -56,6 +57,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "stored-sessions", needs: Needs::Cluster, run: |bed| Box::pin(stored_sessions::journey(bed)) },
     Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
     Journey { name: "etcd-dump", needs: Needs::OwnControlPlane, run: |bed| Box::pin(etcd_dump::journey(bed)) },
+    Journey { name: "redis", needs: Needs::Cluster, run: |bed| Box::pin(redis::journey(bed)) },
     Journey { name: "chart", needs: Needs::Cluster, run: |bed| Box::pin(async { chart::journey(bed) }) },
     Journey { name: "install", needs: Needs::Cluster, run: |bed| Box::pin(install::journey(bed)) },
     Journey { name: "stalled", needs: Needs::Cluster, run: |bed| Box::pin(stalled::journey(bed)) },

@@ -63,6 +63,9 @@ pub struct Cluster {
         env = "PORTCULLIS_SESSION_STORE"
     )]
     pub session_store: SessionStore,
+    /// How many sessions rest in Secrets at most; who wants to sign in beyond that is told to come back later
+    #[arg(long, value_name = "N", default_value_t = MAX_SESSION_SECRETS, env = "PORTCULLIS_MAX_SESSION_SECRETS")]
+    pub max_session_secrets: usize,
     /// The Secret that says how Redis is reached: `url`, `username`, `password`, `ca.crt` and others; see the documentation
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_REDIS_SECRET")]
     pub redis_secret: Option<ObjectName>,
@@ -121,6 +124,9 @@ pub const CONTROLLER: &str = "portcullis.dev/ingress-controller";
 
 /// The namespace of an installation that names none.
 pub const NAMESPACE: &str = "portcullis-system";
+
+/// How many sessions in Secrets a control plane bears without notice.
+pub const MAX_SESSION_SECRETS: usize = 5000;
 
 /// An address to listen on, or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

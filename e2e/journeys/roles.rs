@@ -223,7 +223,7 @@ impl User {
 
     /// A session from its beginning to its end.
     async fn stores(&self) -> Result<(), StoreError> {
-        let store = SecretStore::new(self.client.clone(), INSTALLATION);
+        let store = SecretStore::new(self.client.clone(), INSTALLATION, 1);
         let key = RecordKey(blake3::hash(self.name.as_bytes()).into());
         let ends = Timestamp::from_second(4_000_000_000).expect("it is in range");
         let version = store.create(key, vec![1], ends).await?;

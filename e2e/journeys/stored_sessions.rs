@@ -7,6 +7,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis::clock::Clock;
+use portcullis::config::MAX_SESSION_SECRETS;
 use portcullis::host::Host;
 use portcullis::seal;
 use portcullis::session::{Lookup, SecretStore, Sessions, Ticket, TicketState, contract};
@@ -28,7 +29,8 @@ const REVOKED: Duration = Duration::from_secs(1);
 const COLLECTED: Duration = Duration::from_secs(90);
 
 pub async fn journey(bed: &Bed) {
-    let store = || async { SecretStore::new(client(&bed.cluster, PORTCULLIS).await, INSTALLATION) };
+    let store =
+        || async { SecretStore::new(client(&bed.cluster, PORTCULLIS).await, INSTALLATION, MAX_SESSION_SECRETS) };
     let now = Clock::system().now();
     contract::holds_for(&store().await, now).await;
     plant_expired(bed, now);

@@ -57,8 +57,13 @@ pub struct Answer {
 /// The client. Each request has a connection of its own; see [`Client::connect`] for one that is kept.
 pub struct Client {
     tls: Arc<ClientConfig>,
-    cookies: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    cookies: Arc<Mutex<Cookies>>,
+    /// Where every `*.localhost` is.
+    localhost: Ipv4Addr,
 }
+
+/// By host and name.
+type Cookies = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A connection that is kept, for one request after another to one host.
 pub struct Kept {
@@ -107,7 +112,18 @@ impl Answer {
 impl Client {
     /// A client without cookies.
     pub fn new(authority: &Authority) -> Self {
-        Self { tls: Arc::new(trusting(authority)), cookies: Mutex::default() }
+        Self { tls: Arc::new(trusting(authority)), cookies: Arc::default(), localhost: Ipv4Addr::LOCALHOST }
+    }
+
+    /// The same browser, led to another address of this machine.
+    pub fn at(&self, localhost: Ipv4Addr) -> Self {
+        Self { tls: Arc::clone(&self.tls), cookies: Arc::clone(&self.cookies), localhost }
+    }
+
+    /// Another browser with the cookies that this one has now.
+    pub fn copy(&self) -> Self {
+        let cookies = self.cookies.lock().expect("nobody panics with it").clone();
+        Self { cookies: Arc::new(Mutex::new(cookies)), ..self.at(self.localhost) }
     }
 
     /// Sends a request and reads the whole answer; redirects are not followed.
@@ -170,7 +186,7 @@ impl Client {
         let sender = if url.scheme() == "https" {
             http1_over(self.tls(host, port, &[b"http/1.1"]).await?).await?
         } else {
-            http1_over(dial(host, port).await?).await?
+            http1_over(self.dial(host, port).await?).await?
         };
         Ok(Kept { sender, cookies })
     }
@@ -180,7 +196,18 @@ impl Client {
         let mut config = (*self.tls).clone();
         config.alpn_protocols = protocols.iter().map(|&protocol| protocol.to_owned()).collect();
         let name = ServerName::try_from(host.to_owned()).expect("a host name");
-        TlsConnector::from(Arc::new(config)).connect(name, dial(host, port).await?).await
+        TlsConnector::from(Arc::new(config)).connect(name, self.dial(host, port).await?).await
+    }
+
+    async fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let address = match host.parse() {
+            Ok(address) => address,
+            Err(_) if host.ends_with("localhost") => self.localhost.into(),
+            Err(_) => panic!("`{host}` is not on this machine"),
+        };
+        let stream = TcpStream::connect(SocketAddr::new(address, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     async fn filled_form(&self, url: &str, person: &Person) -> Ask {
@@ -268,17 +295,6 @@ fn trusting(authority: &Authority) -> ClientConfig {
     let mut config = versions.expect("the provider has them").with_root_certificates(roots).with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     config
-}
-
-async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
-    let address = match host.parse() {
-        Ok(address) => address,
-        Err(_) if host.ends_with("localhost") => Ipv4Addr::LOCALHOST.into(),
-        Err(_) => panic!("`{host}` is not on this machine"),
-    };
-    let stream = TcpStream::connect(SocketAddr::new(address, port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 async fn http1_over<S>(stream: S) -> io::Result<SendRequest<Full<Bytes>>>

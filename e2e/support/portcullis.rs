@@ -20,31 +20,58 @@ pub const PUBLISHED: &str = "203.0.113.10";
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 
-/// Where it tells how it is.
-const ADMIN: &str = "http://127.0.0.1:9090";
+/// Where a replica listens: HTTP on 8080 and HTTPS on 8443 of one address, the admin listener on 9090 of another; and its
+/// `--session-store`, with what belongs to that.
+pub struct Place<'a> {
+    pub data: &'a str,
+    pub admin: &'a str,
+    pub store: &'a [&'a str],
+}
 
-/// A running Portcullis: HTTP on 8080, HTTPS on 8443, the admin listener on 9090.
+/// All of this machine, with sessions in Secrets.
+pub const HERE: Place<'_> = Place { data: "[::]", admin: "127.0.0.1", store: &["secrets"] };
+
+/// A running Portcullis.
 pub struct Portcullis {
     program: Program,
     audit: PathBuf,
     admin: Client,
+    /// Where it tells how it is.
+    told: String,
 }
 
 impl Portcullis {
-    /// Starts it; its log and its audit file are in `folder`.
+    /// Starts it [`HERE`]; its log and its audit file are in `folder`.
     pub fn start(folder: &Path, kubeconfig: &Path, authority: &Authority) -> Self {
         Self::start_by(Command::new(PROGRAM), folder, kubeconfig, authority)
     }
 
     /// The same by a command that passes its further arguments on to the program, such as `taskset`.
-    pub fn start_by(mut command: Command, folder: &Path, kubeconfig: &Path, authority: &Authority) -> Self {
+    pub fn start_by(command: Command, folder: &Path, kubeconfig: &Path, authority: &Authority) -> Self {
+        Self::launch(command, &HERE, folder, kubeconfig, authority)
+    }
+
+    /// One of several replicas.
+    pub fn start_at(place: &Place<'_>, folder: &Path, kubeconfig: &Path, authority: &Authority) -> Self {
+        Self::launch(Command::new(PROGRAM), place, folder, kubeconfig, authority)
+    }
+
+    fn launch(
+        mut command: Command,
+        place: &Place<'_>,
+        folder: &Path,
+        kubeconfig: &Path,
+        authority: &Authority,
+    ) -> Self {
+        let Place { data, admin, store } = place;
         let audit = folder.join("audit.jsonl");
-        command.env("KUBECONFIG", kubeconfig);
-        command.args(["run", "--http", "[::]:8080", "--https", "[::]:8443", "--admin", "127.0.0.1:9090"]);
-        command.args(["--public-https-port", "8443", "--namespace", INSTALLATION, "--session-store", "secrets"]);
+        command.env("KUBECONFIG", kubeconfig).arg("run");
+        command.args(["--http", &format!("{data}:8080"), "--https", &format!("{data}:8443")]);
+        command.args(["--admin", &format!("{admin}:9090")]);
+        command.args(["--public-https-port", "8443", "--namespace", INSTALLATION, "--session-store"]).args(*store);
         command.args(["--publish-address", PUBLISHED]).arg("--audit").arg(&audit);
         let program = Program::start("portcullis", &mut command, &folder.join("portcullis.log"));
-        Self { program, audit, admin: Client::new(authority) }
+        Self { program, audit, admin: Client::new(authority), told: format!("http://{admin}:9090") }
     }
 
     /// Waits until it says that it serves.
@@ -58,7 +85,7 @@ impl Portcullis {
 
     /// Whether it says that it serves.
     pub async fn is_ready(&self) -> bool {
-        let answer = self.admin.try_send(Ask::get(&format!("{ADMIN}/readyz"))).await;
+        let answer = self.admin.try_send(Ask::get(&format!("{}/readyz", self.told))).await;
         answer.is_ok_and(|answer| answer.status == 200)
     }
 
@@ -77,7 +104,7 @@ impl Portcullis {
 
     /// What it tells of itself in numbers.
     pub async fn metrics(&self) -> String {
-        self.admin.send(Ask::get(&format!("{ADMIN}/metrics"))).await.text()
+        self.admin.send(Ask::get(&format!("{}/metrics", self.told))).await.text()
     }
 
     /// Its process id.
@@ -88,6 +115,11 @@ impl Portcullis {
     /// Its memory, in bytes.
     pub fn resident(&self) -> u64 {
         self.program.resident()
+    }
+
+    /// Kills it, as a machine that loses power would.
+    pub fn kill(&mut self) {
+        self.program.kill();
     }
 
     /// Asks it to end, as a kubelet does, and sees that it ends well.

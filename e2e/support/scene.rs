@@ -10,7 +10,7 @@ use super::bed::Bed;
 use super::client::Client;
 use super::eventually::eventually;
 use super::objects;
-use super::portcullis::{PUBLISHED, Portcullis};
+use super::portcullis::{HERE, PUBLISHED, Place, Portcullis};
 use super::provider::Provider;
 
 /// The guarded app of most journeys.
@@ -50,13 +50,18 @@ pub struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// Sets it up in a cleared cluster; access tokens live for so many seconds.
     pub async fn open(bed: &'a Bed, journey: &'static str, access_token_seconds: u32) -> Self {
+        Self::open_at(bed, journey, access_token_seconds, &HERE).await
+    }
+
+    /// The same with Portcullis at a place.
+    pub async fn open_at(bed: &'a Bed, journey: &'static str, access_token_seconds: u32, place: &Place<'_>) -> Self {
         bed.clear();
         let folder = bed.folder(journey);
         let provider = Provider::start(&folder, &bed.authority, &[HOST, NEIGHBOUR], access_token_seconds).await;
         bed.cluster.apply(&objects::installation(&bed.authority.pem));
         bed.cluster.apply(&[objects::namespace(journey)]);
         let app = App::start(&format!("{ENDPOINT}:{}", objects::APP_PORT)).await;
-        let mut portcullis = Portcullis::start(&folder, &bed.cluster.portcullis, &bed.authority);
+        let mut portcullis = Portcullis::start_at(place, &folder, &bed.cluster.portcullis, &bed.authority);
         portcullis.ready().await;
         Self { bed, namespace: journey, folder, provider, app, portcullis }
     }

@@ -77,7 +77,7 @@ async fn store(client: &Client, cluster: &Cluster) -> anyhow::Result<Arc<dyn Sto
         (SessionStore::Memory, None) => Arc::new(MemoryStore::default()),
         (SessionStore::Secrets(namespace), None) => {
             let namespace = namespace.as_ref().unwrap_or(&cluster.installation.namespace);
-            Arc::new(SecretStore::new(client.clone(), namespace))
+            Arc::new(SecretStore::new(client.clone(), namespace, cluster.max_session_secrets))
         }
         (SessionStore::Redis, Some(secret)) => {
             Arc::new(RedisStore::new(redis::settings(client.clone(), secret).await?))

@@ -43,7 +43,7 @@ impl Store for MemoryStore {
     fn create(&self, key: RecordKey, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version> {
         Box::pin(async move {
             if self.records.len() >= self.capacity {
-                return Err(StoreError::Full);
+                return Err(StoreError::Full(format!("{} sessions are as many as a process holds", self.capacity)));
             }
             let Entry::Vacant(free) = self.records.entry(key) else { return Err(StoreError::Conflict) };
             let version = self.next();
@@ -97,6 +97,6 @@ mod tests {
         let store = MemoryStore::with_capacity(1);
         store.create(RecordKey([1; 32]), Vec::new(), start()).await.unwrap();
         let refused = store.create(RecordKey([2; 32]), Vec::new(), start()).await;
-        assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions in Redis: one hash a session under a keyed hash of its handle, sealed, gone by itself at its end;
+//! Sessions in Redis: one value a session under a keyed hash of its handle, sealed, gone by itself at its end;
 //! compare-and-set by script; what others change is told by Redis (client-side caching, `BCAST`).
 //!
 //! Each master has one connection, for commands and for what is told, so that an answer is never newer than the word
@@ -37,22 +37,20 @@ const EVENTS: usize = 4096;
 
 /// A version is the time in microseconds, and greater than the one before. False where the key is taken.
 const CREATE: &str = "
-if redis.call('EXISTS', KEYS[1]) == 1 then return false end
 local now = redis.call('TIME')
 local version = string.format('%.0f', now[1] * 1000000 + now[2])
-redis.call('HSET', KEYS[1], 'version', version, 'ends', ARGV[2], 'sealed', ARGV[1])
-redis.call('EXPIREAT', KEYS[1], ARGV[2])
-return version";
+local record = version .. ' ' .. ARGV[2] .. ' ' .. ARGV[1]
+return redis.call('SET', KEYS[1], record, 'NX', 'EXAT', ARGV[2]) and version";
 
 /// False where the record is gone, or newer than the version that is to be replaced. An older one is what a fail-over
-/// that lost the last write has brought back.
+/// that lost the last write has brought back. One `SET`, since Redis would repeat two as a transaction when it starts,
+/// for which it asks whether the default user may.
 const REPLACE: &str = "
-local version = redis.call('HGET', KEYS[1], 'version')
-if not version or tonumber(version) > tonumber(ARGV[3]) then return false end
+local version = tonumber(string.match(redis.call('GETRANGE', KEYS[1], 0, 20), '^%d+'))
+if not version or version > tonumber(ARGV[3]) then return false end
 local now = redis.call('TIME')
 version = string.format('%.0f', math.max(now[1] * 1000000 + now[2], ARGV[3] + 1))
-redis.call('HSET', KEYS[1], 'version', version, 'ends', ARGV[2], 'sealed', ARGV[1])
-redis.call('EXPIREAT', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[1], version .. ' ' .. ARGV[2] .. ' ' .. ARGV[1], 'EXAT', ARGV[2])
 return version";
 
 /// The store. Dropping it ends its connections.
@@ -99,17 +97,9 @@ impl RedisStore {
 
 impl Redis {
     async fn read(&self, key: RecordKey) -> Result<Option<StoredRecord>, StoreError> {
-        let command = redis::cmd("HMGET").arg(name(key)).arg(&["version", "ends", "sealed"]).take();
-        match self.ask(key, command).await? {
-            (None, None, None) => Ok(None),
-            (Some(version), Some(ends), sealed) => Ok(Some(StoredRecord {
-                // One without a record is an empty blob, which does not open.
-                sealed: sealed.unwrap_or_default(),
-                version: Version(version),
-                expires: Timestamp::from_second(ends).unwrap_or(Timestamp::MAX),
-            })),
-            _ => Err(StoreError::Refused("a session lacks its version or its end".to_owned())),
-        }
+        let found: Option<Vec<u8>> = self.ask(key, redis::cmd("GET").arg(name(key)).take()).await?;
+        let broken = || StoreError::Refused("a session lacks its version or its end".to_owned());
+        found.map(|found| stored(&found).ok_or_else(broken)).transpose()
     }
 
     async fn write(&self, key: RecordKey, script: Cmd) -> Result<Version, StoreError> {
@@ -183,6 +173,15 @@ impl Store for RedisStore {
     fn changes(&self, held: Held) -> Option<Changes> {
         Some(changes::changes(Arc::clone(&self.redis), held))
     }
+}
+
+/// A record as it rests: its version, when it is gone, what is sealed.
+fn stored(bytes: &[u8]) -> Option<StoredRecord> {
+    let mut parts = bytes.splitn(3, |byte| *byte == b' ');
+    let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
+    let (version, ends) = (Version(number()?), number()?);
+    let expires = Timestamp::from_second(ends.try_into().ok()?).ok()?;
+    Some(StoredRecord { sealed: parts.next()?.to_vec(), version, expires })
 }
 
 /// The script itself each time: it is short, and no server has to know it beforehand.

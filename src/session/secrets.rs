@@ -7,6 +7,8 @@
 mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -35,12 +37,27 @@ const REMOVALS: usize = 5;
 #[derive(Clone)]
 pub struct SecretStore {
     api: Api<Secret>,
+    limit: usize,
+    /// How many there are, as far as the watch knows.
+    count: Arc<AtomicUsize>,
 }
 
 impl SecretStore {
-    /// Sessions in a namespace, which should hold nothing else.
-    pub fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace) }
+    /// Sessions in a namespace, which should hold nothing else. Of more than `limit` the control plane would suffer, so
+    /// whoever follows the changes begins no more.
+    pub fn new(client: Client, namespace: &str, limit: usize) -> Self {
+        Self { api: Api::namespaced(client, namespace), limit, count: Arc::default() }
+    }
+
+    fn has_room(&self) -> Result<(), StoreError> {
+        let count = self.count.load(Ordering::Relaxed);
+        if count < self.limit {
+            return Ok(());
+        }
+        Err(StoreError::Full(format!(
+            "{count} sessions rest in Secrets, where {} may; use `--session-store redis`, or raise `--max-session-secrets`",
+            self.limit
+        )))
     }
 
     async fn find(&self, key: RecordKey) -> Result<Option<StoredRecord>, StoreError> {
@@ -107,7 +124,10 @@ impl Store for SecretStore {
     }
 
     fn create(&self, key: RecordKey, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version> {
-        Box::pin(async move { self.write(key, &object(key, None, sealed, expires), false).await })
+        Box::pin(async move {
+            self.has_room()?;
+            self.write(key, &object(key, None, sealed, expires), false).await
+        })
     }
 
     fn replace(&self, key: RecordKey, version: Version, sealed: Vec<u8>, expires: Timestamp) -> Answer<'_, Version> {
@@ -123,7 +143,7 @@ impl Store for SecretStore {
     }
 
     fn changes(&self, _held: Held) -> Option<Changes> {
-        Some(watch::changes(self.api.clone()))
+        Some(watch::changes(self.api.clone(), Arc::clone(&self.count)))
     }
 }
 
@@ -191,7 +211,9 @@ fn refused(error: kube::Error) -> StoreError {
     match &error {
         // A replaced object that is gone has changed as much as an object can.
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => StoreError::Conflict,
-        kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => StoreError::Full,
+        kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
+            StoreError::Full(status.message.clone())
+        }
         kube::Error::Api(status) if status.code < 500 && status.code != 429 => {
             StoreError::Refused(status.message.clone())
         }

@@ -39,9 +39,9 @@ pub enum StoreError {
     /// The record changed meanwhile.
     #[error("the record changed meanwhile")]
     Conflict,
-    /// It is full.
-    #[error("the session store is full")]
-    Full,
+    /// It is full; why, and what helps.
+    #[error("the session store is full: {0}")]
+    Full(String),
     /// There are no keys to seal a session with.
     #[error("the key ring cannot be read, so no session begins")]
     Keys,

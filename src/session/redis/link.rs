@@ -141,7 +141,7 @@ fn touched(data: Vec<Value>) -> Event {
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         match error.code() {
-            Some("OOM") => Self::Full,
+            Some("OOM") => Self::Full("Redis is out of memory; raise its `maxmemory`".to_owned()),
             Some("NOPERM" | "WRONGPASS" | "NOAUTH") => Self::Refused(error.to_string()),
             _ if error.kind() == ErrorKind::AuthenticationFailed => Self::Refused(error.to_string()),
             _ => Self::Unreachable(error.to_string()),

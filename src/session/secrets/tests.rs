@@ -10,7 +10,7 @@ use crate::session::tests::{seconds, sign_in, start};
 use crate::session::{Begun, Change, Lookup, Sessions, contract};
 
 fn store(api: &FakeApi) -> SecretStore {
-    SecretStore::new(api.client(), "portcullis")
+    SecretStore::new(api.client(), "portcullis", 5000)
 }
 
 fn one() -> RecordKey {
@@ -101,7 +101,7 @@ async fn what_the_api_server_answers_has_a_name() {
             StoreError::Unreachable(_) => "unreachable",
             StoreError::Refused(_) => "refused",
             StoreError::Conflict => "conflict",
-            StoreError::Full => "full",
+            StoreError::Full(_) => "full",
             StoreError::Keys => "keys",
         };
         assert_eq!(name, expected);
@@ -165,6 +165,33 @@ async fn a_watch_tells_what_is_there_and_what_happens() {
     let mark = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}});
     api.tell("BOOKMARK", &mark);
     assert_eq!(next(&mut changes).await, Change::Current);
+}
+
+#[tokio::test]
+async fn beyond_the_limit_nothing_new_is_taken_until_something_goes() {
+    let api = FakeApi::default();
+    let store = SecretStore::new(api.client(), "portcullis", 2);
+    let [one, two, three] = [1, 2, 3].map(|first| RecordKey([first; 32]));
+    store.create(one, b"first".to_vec(), later()).await.unwrap();
+    let mut changes = store.changes(Box::new(Vec::new)).unwrap();
+    assert!(matches!(next(&mut changes).await, Change::Reset { .. }));
+    assert_eq!(next(&mut changes).await, Change::Current);
+    let version = store.create(two, b"first".to_vec(), later()).await.unwrap();
+    assert!(matches!(next(&mut changes).await, Change::Put(..)));
+
+    let before = api.requests().len();
+    let refused = store.create(three, b"first".to_vec(), later()).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the session store is full: 2 sessions rest in Secrets, where 2 may; use `--session-store redis`, or raise \
+         `--max-session-secrets`"
+    );
+    assert_eq!(api.requests().len(), before, "the API server is not asked");
+    store.replace(two, version, b"second".to_vec(), later()).await.unwrap();
+    assert!(matches!(next(&mut changes).await, Change::Put(..)));
+    store.remove(one).await.unwrap();
+    assert_eq!(next(&mut changes).await, Change::Removed(one));
+    store.create(three, b"first".to_vec(), later()).await.unwrap();
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! each half a minute long, so that a connection that died in silence is noticed soon.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream};
@@ -24,6 +26,7 @@ type Events = BoxStream<'static, kube::Result<WatchEvent<Secret>>>;
 
 struct Watch {
     api: Api<Secret>,
+    count: Arc<AtomicUsize>,
     phase: Phase,
     told: VecDeque<Change>,
     pause: Duration,
@@ -38,9 +41,9 @@ enum Phase {
     Follow(Version, Events),
 }
 
-/// The changes of session Secrets.
-pub(super) fn changes(api: Api<Secret>) -> Changes {
-    let watch = Watch { api, phase: Phase::List, told: VecDeque::new(), pause: Duration::ZERO };
+/// The changes of session Secrets, which are counted.
+pub(super) fn changes(api: Api<Secret>, count: Arc<AtomicUsize>) -> Changes {
+    let watch = Watch { api, count, phase: Phase::List, told: VecDeque::new(), pause: Duration::ZERO };
     Box::pin(stream::unfold(watch, |mut watch| async move {
         loop {
             if let Some(change) = watch.told.pop_front() {
@@ -60,6 +63,7 @@ impl Watch {
         tokio::time::sleep(self.pause).await;
         match list_all(&self.api).await {
             Ok((records, version)) => {
+                self.count.store(records.len(), Ordering::Relaxed);
                 self.told.push_back(Change::Reset { records, version });
                 Phase::Open(version)
             }
@@ -84,7 +88,11 @@ impl Watch {
     }
 
     async fn follow(&mut self, version: Version, mut events: Events) -> Phase {
-        let (change, seen) = match tokio::time::timeout(SILENCE, events.next()).await {
+        let event = tokio::time::timeout(SILENCE, events.next()).await;
+        if let Ok(Some(Ok(event))) = &event {
+            self.recount(event);
+        }
+        let (change, seen) = match event {
             Ok(Some(Ok(WatchEvent::Added(secret) | WatchEvent::Modified(secret)))) => {
                 let put = key(&secret.metadata).zip(stored(&secret).ok()).map(|(key, record)| Change::Put(key, record));
                 (put, secret.metadata.resource_version)
@@ -107,6 +115,18 @@ impl Watch {
         };
         self.told.extend(change);
         Phase::Follow(seen, events)
+    }
+
+    fn recount(&self, event: &WatchEvent<Secret>) {
+        match event {
+            WatchEvent::Added(secret) if key(&secret.metadata).is_some() => {
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+            WatchEvent::Deleted(secret) if key(&secret.metadata).is_some() => {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     fn lost(&mut self, reason: String, next: Phase) -> Phase {

@@ -110,9 +110,9 @@ async fn out_of_memory_it_takes_nothing_new_and_lets_go_of_what_it_has() {
     let version = store.create(key, b"sealed".to_vec(), later()).await.unwrap();
     server.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let refused = store.create(RecordKey([2; 32]), Vec::new(), later()).await;
-    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
     let refused = store.replace(key, version, Vec::new(), later()).await;
-    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
     assert_eq!(store.read(key).await.unwrap().unwrap().sealed, b"sealed");
     store.remove(key).await.unwrap();
     assert_eq!(store.read(key).await.unwrap(), None);
@@ -123,9 +123,12 @@ async fn what_is_no_session_of_ours_is_refused() {
     let server = Server::start(&[]).await;
     let store = server.store();
     let key = RecordKey([1; 32]);
-    server.ask::<()>(&["HSET", &name(key), "sealed", "planted"]).await;
-    assert!(matches!(store.read(key).await, Err(StoreError::Refused(_))));
-    server.ask::<()>(&["SET", &name(key), "planted"]).await;
+    for planted in ["", "planted", "1 2", "1 2000000000000000 sealed", "-1 2 sealed"] {
+        server.ask::<()>(&["SET", &name(key), planted]).await;
+        assert!(matches!(store.read(key).await, Err(StoreError::Refused(_))), "`{planted}`");
+    }
+    server.ask::<()>(&["SADD", "set", "member"]).await;
+    server.ask::<()>(&["RENAME", "set", &name(key)]).await;
     assert!(store.read(key).await.is_err());
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Value};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -124,20 +124,6 @@ pub async fn until(what: &str, check: impl AsyncFnMut() -> bool) {
         }
     });
     held.await.unwrap_or_else(|_| panic!("{what} does not come"));
-}
-
-/// All that a server holds, keys and values, in one text.
-pub fn all_bytes(value: &Value, into: &mut Vec<u8>) {
-    match value {
-        Value::BulkString(bytes) => into.extend(bytes),
-        Value::SimpleString(text) => into.extend(text.bytes()),
-        Value::Array(values) => values.iter().for_each(|value| all_bytes(value, into)),
-        Value::Map(pairs) => pairs.iter().for_each(|(key, value)| {
-            all_bytes(key, into);
-            all_bytes(value, into);
-        }),
-        _ => {}
-    }
 }
 
 pub fn is_unreachable<T>(answer: &Result<T, StoreError>) -> bool {
