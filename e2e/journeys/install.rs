@@ -94,7 +94,8 @@ async fn run_pods(bed: &Bed) -> ([Program; 2], Node, Door) {
     (controllers, Node::start(bed, &bed.folder(NAMESPACE)).await, Door::open(bed).await)
 }
 
-/// Every pod is replaced while clients ask without pause, and each of them is answered by the app.
+/// Every pod is replaced, by one that may read this namespace alone, while clients ask without pause; the app answers each
+/// of them.
 async fn upgrade_under_load(bed: &Bed, visitor: &Arc<Client>) {
     let old = pods(bed);
     assert_eq!(old.len(), 2);
@@ -104,13 +105,14 @@ async fn upgrade_under_load(bed: &Bed, visitor: &Arc<Client>) {
         load.push(tokio::spawn(ask_anew(Arc::clone(visitor), Arc::clone(&over))));
         load.push(tokio::spawn(ask_on(Arc::clone(visitor), Arc::clone(&over))));
     }
-    helm(bed, &["upgrade", "portcullis", "charts/portcullis", "--reuse-values", "--set", "log.level=debug"]);
+    let narrower = format!("watchNamespaces={{{NAMESPACE}}}");
+    helm(bed, &["upgrade", "portcullis", "charts/portcullis", "--reuse-values", "--set", &narrower]);
     rolled_out(bed);
     eventually("the end of the former pods", START, async || pods(bed).is_disjoint(&old).then_some(())).await;
     over.store(true, Ordering::Relaxed);
     for client in load {
         let answered = client.await.expect("no request failed");
-        assert!(answered > 100, "there was load: {answered} requests");
+        assert!(answered > 20, "there was load: {answered} requests");
     }
     assert_eq!(pods(bed).len(), 2);
 }
