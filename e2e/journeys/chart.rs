@@ -1,5 +1,5 @@
 //! The chart, rendered: its defaults are the objects of the manifests, each of its values has an effect, and what can have
-//! none is refused.
+//! none is refused; the API server takes what is rendered.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::bed::Bed;
 use crate::support::cluster::in_repository;
-use crate::support::objects::INSTALLATION;
+use crate::support::objects::{self, INSTALLATION};
 
 /// What is set, and what is rendered then, and not by default.
 const EFFECTS: &[(&str, &str)] = &[
@@ -68,9 +68,15 @@ const EFFECTS: &[(&str, &str)] = &[
     ("podLabels.a=b", "        a: b"),
     ("nodeSelector.disk=fast", "nodeSelector:\n        disk: fast"),
     ("tolerations[0].operator=Exists", "tolerations:\n        - operator: Exists"),
-    ("affinity.nodeAffinity.a=b", "affinity:\n        nodeAffinity:"),
+    (
+        "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey=rack",
+        "affinity:\n        podAntiAffinity:",
+    ),
     ("priorityClassName=high", "priorityClassName: high"),
 ];
+
+/// What of these does not go with the rest, or makes an object of a kind that the cluster has not.
+const ALONE: &[&str] = &["sessions.store=", "service.type=", "serviceMonitor."];
 
 /// What is set, and what is rendered by default, and not then.
 const WITHOUT: &[(&str, &str)] = &[
@@ -120,8 +126,21 @@ pub fn journey(bed: &Bed) {
         let reason = bed.cluster.helm_refuses(&["template", "portcullis", "charts/portcullis", "--set", set]);
         assert!(reason.contains(place), "`{set}` is refused for another reason: {reason}");
     }
+    the_server_takes(bed, &["--set", "class.name=second"]);
+    bed.cluster.apply(&["shop", "sessions"].map(objects::namespace));
+    let together = EFFECTS.iter().map(|(set, _)| *set).filter(|set| !ALONE.iter().any(|part| set.starts_with(part)));
+    let together: Vec<_> = together.flat_map(|set| ["--set", set]).collect();
+    the_server_takes(bed, &together);
     let untold: Vec<_> = values().into_iter().filter(|path| !is_told(path)).collect();
     assert_eq!(untold, Vec::<String>::new(), "values without an effect in the tables above");
+}
+
+/// The API server itself finds nothing wrong with any object of a second installation.
+fn the_server_takes(bed: &Bed, set: &[&str]) {
+    let second = ["template", "second", "charts/portcullis", "--namespace", INSTALLATION];
+    let rendered = bed.cluster.helm(&[&second, set].concat());
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).expect("it is YAML");
+    bed.cluster.apply_with(&["--dry-run=server", "--validate=strict"], &objects);
 }
 
 /// Whether a table above sets a value.

@@ -73,8 +73,9 @@ async fn join(client: &Client) {
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": NAME, "labels": {"kubernetes.io/hostname": NAME}},
     });
-    let node = serde_json::from_value(node).expect("a node");
-    nodes.create(&PostParams::default(), &node).await.expect("no other node has the name");
+    // It may be there from an earlier journey.
+    let apply = PatchParams::apply(NAME).force();
+    nodes.patch(NAME, &apply, &Patch::Apply(node)).await.expect("a sound node");
     let room = json!({"cpu": "8", "memory": "8Gi", "pods": "20"});
     let ready = json!({"type": "Ready", "status": "True"});
     let status = json!({"status": {"capacity": room, "allocatable": room, "conditions": [ready]}});
