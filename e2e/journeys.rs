@@ -8,6 +8,7 @@ mod etcd_dump;
 mod install;
 mod issuers;
 mod keys;
+mod operator;
 mod policy;
 mod redis;
 mod refresh;
@@ -56,6 +57,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "refresh", needs: Needs::Cluster, run: |bed| Box::pin(refresh::journey(bed)) },
     Journey { name: "stored-sessions", needs: Needs::Cluster, run: |bed| Box::pin(stored_sessions::journey(bed)) },
     Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
+    Journey { name: "operator", needs: Needs::Cluster, run: |bed| Box::pin(operator::journey(bed)) },
     Journey { name: "etcd-dump", needs: Needs::OwnControlPlane, run: |bed| Box::pin(etcd_dump::journey(bed)) },
     Journey { name: "redis", needs: Needs::Cluster, run: |bed| Box::pin(redis::journey(bed)) },
     Journey { name: "chart", needs: Needs::Cluster, run: |bed| Box::pin(async { chart::journey(bed) }) },

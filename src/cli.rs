@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Cluster, Laptop, NAMESPACE, Process};
 use crate::inspect::Scope;
 use crate::output::Choice;
-use crate::{api, check, dev, keys, routes, run};
+use crate::{api, check, dev, keys, routes, run, sessions};
 
 /// Identity-aware ingress controller for Kubernetes: sign-in, policy and proxy in one process.
 #[derive(Parser, Debug)]
@@ -63,6 +63,13 @@ enum Command {
         #[command(subcommand)]
         action: keys::Action,
     },
+    /// Show who is signed in, and end sessions
+    Sessions {
+        #[command(flatten)]
+        place: sessions::Place,
+        #[command(subcommand)]
+        action: sessions::Action,
+    },
     /// Print the CustomResourceDefinitions, or write each to a file of a folder
     Crds {
         /// The folder to write to
@@ -79,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Check { scope, choice } => check::main(&scope, choice),
         Command::Routes { scope, unprotected, choice } => routes::main(&scope, unprotected, choice),
         Command::Keys { namespace, action } => keys::main(&namespace, action),
+        Command::Sessions { place, action } => sessions::main(&place, &action),
         Command::Crds { output } => crds(output.as_deref()),
     };
     match done {

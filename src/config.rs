@@ -55,20 +55,9 @@ pub struct Cluster {
     /// The port by which browsers reach HTTPS
     #[arg(long, value_name = "N", default_value_t = 443, env = "PORTCULLIS_PUBLIC_HTTPS_PORT")]
     pub public_https_port: u16,
-    /// Where sessions rest: Secrets (of a namespace, else of the installation's), Redis, or the memory of this one process
-    #[arg(
-        long,
-        value_name = "secrets[:NAMESPACE]|redis|memory",
-        default_value = "secrets",
-        env = "PORTCULLIS_SESSION_STORE"
-    )]
-    pub session_store: SessionStore,
-    /// How many sessions rest in Secrets at most; who wants to sign in beyond that is told to come back later
-    #[arg(long, value_name = "N", default_value_t = MAX_SESSION_SECRETS, env = "PORTCULLIS_MAX_SESSION_SECRETS")]
-    pub max_session_secrets: usize,
-    /// The Secret that says how Redis is reached: `url`, `username`, `password`, `ca.crt` and others; see the documentation
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_REDIS_SECRET")]
-    pub redis_secret: Option<ObjectName>,
+    /// Where sessions rest.
+    #[command(flatten)]
+    pub sessions: SessionPlace,
     /// Which objects are served.
     #[command(flatten)]
     pub installation: Installation,
@@ -95,6 +84,25 @@ pub struct Installation {
     /// The controller string by which an IngressClass is ours
     #[arg(long, value_name = "STRING", default_value = CONTROLLER, env = "PORTCULLIS_CONTROLLER")]
     pub controller: String,
+}
+
+/// Where sessions rest: what `run` has, and who looks at them.
+#[derive(Args, Clone, Debug)]
+pub struct SessionPlace {
+    /// Where sessions rest: Secrets (of a namespace, else of the installation's), Redis, or the memory of this one process
+    #[arg(
+        long,
+        value_name = "secrets[:NAMESPACE]|redis|memory",
+        default_value = "secrets",
+        env = "PORTCULLIS_SESSION_STORE"
+    )]
+    pub session_store: SessionStore,
+    /// How many sessions rest in Secrets at most; who wants to sign in beyond that is told to come back later
+    #[arg(long, value_name = "N", default_value_t = MAX_SESSION_SECRETS, env = "PORTCULLIS_MAX_SESSION_SECRETS")]
+    pub max_session_secrets: usize,
+    /// The Secret that says how Redis is reached: `url`, `username`, `password`, `ca.crt` and others; see the documentation
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_REDIS_SECRET")]
+    pub redis_secret: Option<ObjectName>,
 }
 
 /// What `dev` alone has.

@@ -43,3 +43,4 @@ pub mod output;
 pub mod routes;
 pub mod run;
 pub mod serve;
+pub mod sessions;

@@ -30,7 +30,7 @@ use crate::session::Sessions;
 use crate::snapshot::{Pending, Reader};
 use crate::tls::Certificate;
 
-pub use cluster::main;
+pub use cluster::{main, store};
 
 /// Threads of the control runtime.
 const CONTROL_THREADS: usize = 2;

@@ -13,6 +13,7 @@ mod model;
 mod record;
 mod redis;
 mod refresh;
+mod roster;
 mod secrets;
 mod service;
 mod store;
@@ -25,6 +26,7 @@ pub use login::{MAX_LOGINS, OpenLogin, clear_login_cookie, crowded_out_logins, l
 pub use memory::MemoryStore;
 pub use model::{Lifetimes, NewSession, Session, Tokens};
 pub use refresh::{Refresh, Renewed};
+pub use roster::{Resting, Roster};
 pub use secrets::SecretStore;
 pub use service::{Begun, Lookup, Sessions, sweep_regularly};
 pub use store::{Change, Changes, Held, RecordKey, Store, StoreError, StoredRecord, Version};

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::keys::{self, Keeper};
 use super::redis;
 use super::{Base, Sockets, boot, on_control_runtime, self_signed, serve};
-use crate::config::{Cluster, Process, SessionStore};
+use crate::config::{Cluster, Process, SessionPlace, SessionStore};
 use crate::controller::compile::Defaults;
 use crate::controller::leader::Candidate;
 use crate::controller::report::Finding;
@@ -38,7 +38,7 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
     let client = api::client(config).context("cannot make a client of the API server")?;
     let known = keys::first(&client, &cluster.installation.namespace).await;
     let ring = known.as_ref().map(|stored| stored.ring.clone());
-    let store = store(&client, &cluster).await?;
+    let store = store(&client, &cluster.sessions, &cluster.installation.namespace).await?;
     let staleness = process.session_staleness;
     let sessions = Sessions::new(ring, Arc::clone(&store), base.clock.clone(), Handle::current(), staleness);
     let (keeper, trouble) = Keeper::new(
@@ -72,12 +72,13 @@ fn defaults(cluster: &Cluster, process: &Process, base: &Base) -> anyhow::Result
     })
 }
 
-async fn store(client: &Client, cluster: &Cluster) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(match (&cluster.session_store, &cluster.redis_secret) {
+/// The store of the installation in `home`.
+pub async fn store(client: &Client, place: &SessionPlace, home: &str) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match (&place.session_store, &place.redis_secret) {
         (SessionStore::Memory, None) => Arc::new(MemoryStore::default()),
         (SessionStore::Secrets(namespace), None) => {
-            let namespace = namespace.as_ref().unwrap_or(&cluster.installation.namespace);
-            Arc::new(SecretStore::new(client.clone(), namespace, cluster.max_session_secrets))
+            let namespace = namespace.as_deref().unwrap_or(home);
+            Arc::new(SecretStore::new(client.clone(), namespace, place.max_session_secrets))
         }
         (SessionStore::Redis, Some(secret)) => {
             Arc::new(RedisStore::new(redis::settings(client.clone(), secret).await?))

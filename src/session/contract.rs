@@ -39,6 +39,9 @@ pub async fn holds_for(store: &dyn Store, now: Timestamp) {
     assert!(swept <= 1, "one record has expired, {swept} are swept");
     assert_eq!(self::found(store, other).await, None);
     assert!(self::found(store, one).await.is_some(), "what has not expired stays");
+    let listed = store.list().await.expect("the store answers");
+    assert!(listed.iter().any(|(key, record)| *key == one && record.sealed == b"second"), "it is listed");
+    assert!(listed.iter().all(|(key, _)| *key != other), "what is gone is not");
 
     // Two tokens of 60 KB, sealed and in base64.
     let large = vec![0x5a; 160 << 10];

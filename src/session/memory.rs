@@ -79,6 +79,10 @@ impl Store for MemoryStore {
             Ok(before.saturating_sub(self.records.len()))
         })
     }
+
+    fn list(&self) -> Answer<'_, Vec<(RecordKey, StoredRecord)>> {
+        Box::pin(async { Ok(self.records.iter().map(|entry| (*entry.key(), entry.value().clone())).collect()) })
+    }
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ mod link;
 mod masters;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::{broadcast, watch};
@@ -34,6 +36,10 @@ const DEADLINE: Duration = Duration::from_secs(4);
 
 /// How many events may wait for whoever follows them; who is slower looks at everything again.
 const EVENTS: usize = 4096;
+
+/// How many keys a master is asked for at once, where all are listed, and how many records.
+const PAGE: usize = 1000;
+const READS: usize = 64;
 
 /// A version is the time in microseconds, and greater than the one before. False where the key is taken.
 const CREATE: &str = "
@@ -111,6 +117,34 @@ impl Redis {
         self.ask(key, removal(key)).await
     }
 
+    async fn list(&self) -> Result<Vec<(RecordKey, StoredRecord)>, StoreError> {
+        let masters = masters(&mut self.reach.subscribe()).await?;
+        if let Some(missing) = &masters.missing {
+            return Err(missing.clone());
+        }
+        let mut keys = BTreeSet::new();
+        for link in masters.links() {
+            let mut cursor = "0".to_owned();
+            loop {
+                let page = redis::cmd("SCAN")
+                    .arg(&cursor)
+                    .arg("MATCH")
+                    .arg(format!("{PREFIX}*"))
+                    .arg("COUNT")
+                    .arg(PAGE)
+                    .take();
+                let (next, names): (String, Vec<Value>) = link.ask(&page).await?;
+                keys.extend(names.iter().filter_map(key_of));
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        let records = stream::iter(keys).map(async |key| Ok(self.read(key).await?.map(|record| (key, record))));
+        records.buffered(READS).try_filter_map(async |found| Ok(found)).try_collect().await
+    }
+
     /// Asks the master of a key; once more where another is the master now, or where its link has just broken and nothing
     /// was asked.
     async fn ask<T: FromRedisValue>(&self, key: RecordKey, command: Cmd) -> Result<T, StoreError> {
@@ -168,6 +202,10 @@ impl Store for RedisStore {
     /// Redis itself collects what has expired.
     fn sweep(&self, _now: Timestamp) -> Answer<'_, usize> {
         Box::pin(async { Ok(0) })
+    }
+
+    fn list(&self) -> Answer<'_, Vec<(RecordKey, StoredRecord)>> {
+        Box::pin(self.redis.list())
     }
 
     fn changes(&self, held: Held) -> Option<Changes> {

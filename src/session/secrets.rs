@@ -142,6 +142,10 @@ impl Store for SecretStore {
         Box::pin(self.delete_expired(now))
     }
 
+    fn list(&self) -> Answer<'_, Vec<(RecordKey, StoredRecord)>> {
+        Box::pin(async { Ok(watch::list_all(&self.api).await?.0) })
+    }
+
     fn changes(&self, _held: Held) -> Option<Changes> {
         Some(watch::changes(self.api.clone(), Arc::clone(&self.count)))
     }

@@ -88,6 +88,8 @@ pub trait Store: Send + Sync {
     fn remove(&self, key: RecordKey) -> Answer<'_, ()>;
     /// Removes records that expired before `now`, a batch at most; gives how many.
     fn sweep(&self, now: Timestamp) -> Answer<'_, usize>;
+    /// All records there are.
+    fn list(&self) -> Answer<'_, Vec<(RecordKey, StoredRecord)>>;
     /// What others do to the store, for somebody who holds nothing of it yet; `None` where there are no others. A store that
     /// cannot tell what happened while it was out of sight tells how the records stand that are `held`.
     fn changes(&self, _held: Held) -> Option<Changes> {

@@ -122,6 +122,10 @@ impl Store for Faulty {
         self.refusal(true).unwrap_or_else(|| self.inner.sweep(now))
     }
 
+    fn list(&self) -> Answer<'_, Vec<(RecordKey, StoredRecord)>> {
+        self.refusal(false).unwrap_or_else(|| self.inner.list())
+    }
+
     fn changes(&self, _held: Held) -> Option<Changes> {
         self.watched.then(|| Box::pin(futures_util::stream::pending()) as Changes)
     }

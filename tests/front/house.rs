@@ -281,6 +281,10 @@ impl Store for Switch {
         self.unless_off(self.store.sweep(now))
     }
 
+    fn list(&self) -> Answer<'_, Vec<(RecordKey, StoredRecord)>> {
+        self.unless_off(self.store.list())
+    }
+
     /// Changes of which none ever comes: the cache stays in doubt.
     fn changes(&self, _held: Held) -> Option<Changes> {
         self.doubted.then(|| Box::pin(futures_util::stream::pending()) as Changes)

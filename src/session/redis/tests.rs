@@ -55,7 +55,7 @@ async fn the_contract_holds() {
 
 /// The rules of an ACL that let Portcullis do what it does, as in the documentation.
 const ACL: &str = "user portcullis on >hunter2 resetkeys ~pcs-* resetchannels -@all +hello +ping +role +client|tracking \
-                   +cluster|slots +eval +time +set +get +getrange +del";
+                   +cluster|slots +eval +time +set +get +getrange +del +scan";
 
 #[tokio::test]
 async fn the_contract_holds_over_tls_for_an_acl_user() {

@@ -136,7 +136,8 @@ impl Watch {
     }
 }
 
-async fn list_all(api: &Api<Secret>) -> Result<(Vec<(RecordKey, StoredRecord)>, Version), StoreError> {
+/// Everything there is, and as of which version.
+pub(super) async fn list_all(api: &Api<Secret>) -> Result<(Vec<(RecordKey, StoredRecord)>, Version), StoreError> {
     let mut records = Vec::new();
     let mut params = ListParams::default().labels(LABEL).limit(PAGE);
     loop {

@@ -1,0 +1,89 @@
+//! What an administrator asks a running installation: what is wrong, who may pass, who is signed in; and the end of
+//! sessions, which is within a second on the replica that serves them.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::bed::Bed;
+use crate::support::client::{Ask, Client};
+use crate::support::eventually::eventually;
+use crate::support::objects::INSTALLATION;
+use crate::support::portcullis::PROGRAM;
+use crate::support::provider::{GUEST, Person, STAFF};
+use crate::support::scene::{HOST, NEIGHBOUR, NEIGHBOUR_APP, Scene};
+
+/// Within this time a revoked session ends everywhere.
+const REVOKED: Duration = Duration::from_secs(1);
+
+pub async fn journey(bed: &Bed) {
+    let scene = Scene::open(bed, "operator", 300).await;
+    scene.publish_for_staff().await;
+    scene.publish("other", NEIGHBOUR, json!({"portcullis.dev/access": "authenticated"})).await;
+    what_is_served(&scene);
+    who_is_signed_in(&scene).await;
+    scene.portcullis.stop().await;
+}
+
+fn what_is_served(scene: &Scene<'_>) {
+    assert!(ask(scene, &["check"]).is_ok(), "nothing is wrong");
+    let routes = ask(scene, &["routes", "--output", "json"]).expect("routes can be listed");
+    let routes: Vec<Value> = serde_json::from_str(&routes).expect("it is JSON");
+    let who: Vec<_> = routes.iter().map(|route| (route["host"].clone(), route["who"][0].clone())).collect();
+    assert_eq!(who, [(json!(HOST), json!("group staff")), (json!(NEIGHBOUR), json!("anyone signed in"))]);
+    assert_eq!(ask(scene, &["routes", "--unprotected", "--output", "json"]).as_deref(), Ok("[]\n"));
+
+    let annotation = |change: &str| {
+        let namespace = scene.namespace;
+        scene.bed.cluster.kubectl(&["annotate", "ingress", "other", "--namespace", namespace, "--overwrite", change]);
+    };
+    annotation("portcullis.dev/acces=public");
+    let wrong = ask(scene, &["check"]).expect_err("a misspelt annotation closes");
+    assert!(wrong.contains("error: Ingress operator/other: metadata.annotations[portcullis.dev/acces]"), "{wrong}");
+    annotation("portcullis.dev/acces-");
+}
+
+async fn who_is_signed_in(scene: &Scene<'_>) {
+    let [ada, gus] = [signed_in(scene, &STAFF).await, signed_in(scene, &GUEST).await];
+    let listed = |arguments: &[&str]| -> Vec<Value> {
+        let arguments = [&["sessions", "--namespace", INSTALLATION, "list", "--output", "json"], arguments].concat();
+        serde_json::from_str(&ask(scene, &arguments).expect("sessions can be listed")).expect("it is JSON")
+    };
+    let users: Vec<_> = listed(&[]).iter().map(|session| session["subject"].clone()).collect();
+    assert_eq!(users, [STAFF.login, GUEST.login]);
+    let [session] = &listed(&["--user", STAFF.email, "--group", "staff"])[..] else { panic!("one is hers") };
+    let mut fields: Vec<_> = session.as_object().expect("an object").keys().map(String::as_str).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["email", "expires", "groups", "host", "id", "issued", "provider", "subject"]);
+    assert!(listed(&["--group", "nobody"]).is_empty());
+
+    let revoke =
+        |arguments: &[&str]| ask(scene, &[&["sessions", "--namespace", INSTALLATION, "revoke"], arguments].concat());
+    assert!(revoke(&[]).is_err(), "whose must be said");
+    revoke(&["--id", session["id"].as_str().expect("a text")]).expect("hers can be revoked");
+    eventually("the end of her session", REVOKED, async || (status(&ada).await == 401).then_some(())).await;
+    assert_eq!(status(&gus).await, 200, "his goes on");
+    revoke(&["--provider", "corp"]).expect("all of a provider can be revoked");
+    eventually("the end of his session", REVOKED, async || (status(&gus).await == 401).then_some(())).await;
+    assert!(listed(&[]).is_empty());
+    assert_eq!(status(&signed_in(scene, &STAFF).await).await, 200, "whoever signs in anew is let in");
+}
+
+async fn signed_in(scene: &Scene<'_>, person: &Person) -> Client {
+    let visitor = scene.visitor();
+    assert_eq!(visitor.sign_in(NEIGHBOUR_APP, person).await.status, 200);
+    visitor
+}
+
+async fn status(person: &Client) -> u16 {
+    person.send(Ask::get(NEIGHBOUR_APP)).await.status
+}
+
+/// What the program prints, or all that it says where it fails.
+fn ask(scene: &Scene<'_>, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(PROGRAM);
+    let output = command.env("KUBECONFIG", &scene.bed.cluster.admin).args(arguments).output().expect("it runs");
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("it prints text"));
+    if output.status.success() { Ok(out) } else { Err(out + &err) }
+}
