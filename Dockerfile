@@ -9,6 +9,7 @@
 ARG BUILDER=rust:1.95-bookworm
 
 FROM ${BUILDER} AS build
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG SOURCE_DATE_EPOCH=0
 # The list of what is in the image takes in Cargo.lock, which is here.
 ARG BUILDKIT_SBOM_SCAN_STAGE=true
@@ -18,12 +19,12 @@ COPY . .
 ENV CARGO_INCREMENTAL=0 \
     RUSTFLAGS="--remap-path-prefix=/build=portcullis --remap-path-prefix=/usr/local/cargo=cargo"
 RUN cargo build --locked --release --bin portcullis
-RUN install -D target/release/portcullis /image/usr/local/bin/portcullis && \
+RUN install -D target/release/portcullis /image/usr/local/bin/portcullis; \
     for library in $(ldd target/release/portcullis | grep -o '/[^ ]*'); do \
-        install -D "$library" "/image$library" || exit 1; \
-    done && \
-    install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt && \
-    echo 'portcullis:x:65532:65532::/:/' >/image/etc/passwd && \
+        install -D "$library" "/image$library"; \
+    done; \
+    install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt; \
+    echo 'portcullis:x:65532:65532::/:/' >/image/etc/passwd; \
     find /image -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
 FROM scratch
