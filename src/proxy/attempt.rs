@@ -33,7 +33,7 @@ pub enum UpstreamError {
     /// No connection to the endpoint.
     #[error("no connection to `{0}`")]
     Connect(SocketAddr, #[source] ConnectError),
-    /// The connection broke before a response, or what came is no HTTP.
+    /// The connection broke before a response or its body's first byte, or what came is no HTTP.
     #[error("no response from `{0}`")]
     Broken(SocketAddr, #[source] hyper::Error),
     /// The response can be read in two ways.

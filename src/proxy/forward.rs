@@ -116,7 +116,10 @@ async fn stream(
         return Err(Failed { error: UpstreamError::Ambiguous(lease.address()), outcome });
     };
     let idle = exchange.idle_limit();
-    let (body, first) = first_frame(body).await;
+    let (body, first) = match first_frame(body).await {
+        Ok(begun) => begun,
+        Err(error) => return Err(Failed { error: UpstreamError::Broken(lease.address(), error), outcome }),
+    };
     let stream = Stream { outcome, upload, lease, idle, deadline, trailers };
     Ok(with_head(status, head, body::streamed(status, body, first, stream)))
 }
@@ -164,24 +167,24 @@ fn with_head(status: StatusCode, head: HeaderMap, body: ProxyBody) -> Response<P
 }
 
 /// The first frame of a body, if it is there within one turn of the connection's task: then head and frame leave in one
-/// write. Nothing is waited for.
-async fn first_frame(mut body: Incoming) -> (Incoming, Option<Frame<Bytes>>) {
+/// write. Nothing is waited for. A body that is broken says so once, and looks complete from then on.
+async fn first_frame(mut body: Incoming) -> hyper::Result<(Incoming, Option<Frame<Bytes>>)> {
     if body.is_end_stream() {
-        return (body, None);
+        return Ok((body, None));
     }
     let mut turns = 2;
     let frame = std::future::poll_fn(|cx| {
         turns -= 1;
         match pin!(&mut body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(frame)),
+            Poll::Ready(frame) => Poll::Ready(frame.transpose()),
             Poll::Pending if turns > 0 => {
                 // Behind the connection's task, which the poll has just woken.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            _ => Poll::Ready(None),
+            Poll::Pending => Poll::Ready(Ok(None)),
         }
     });
-    let frame = frame.await;
-    (body, frame)
+    let frame = frame.await?;
+    Ok((body, frame))
 }

@@ -40,6 +40,8 @@ enum Slot {
 pub(super) enum Cached {
     Live(Arc<Session>),
     Gone,
+    /// The store would have told of it, if not just now.
+    Untold,
     Unknown,
 }
 
@@ -61,7 +63,7 @@ impl Cache {
         match self.slots.get(&key).as_deref() {
             Some(Slot::Ended { .. }) => Cached::Gone,
             Some(Slot::Live(session)) if believed => Cached::Live(Arc::clone(session)),
-            None if believed && self.complete.load(Ordering::Acquire) => Cached::Gone,
+            None if believed && self.complete.load(Ordering::Acquire) => Cached::Untold,
             _ => Cached::Unknown,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dashmap::DashSet;
 use futures_util::StreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -26,6 +26,8 @@ use super::{
 
 /// How many sessions are held open, beside those in use.
 const CAPACITY: usize = 50_000;
+/// How long the store may take to tell of a session that another process has begun: its browser may be faster here.
+const NEWS: SignedDuration = SignedDuration::from_secs(10);
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Between attempts to remove an ended session from a store out of reach: at first, doubled each time, and at most.
@@ -70,8 +72,9 @@ pub(super) struct Inner {
 }
 
 impl Sessions {
-    /// Sessions in `store`, sealed with the keys of `ring`; without one none can be opened or begun. The store's calls, and what follows its changes, run on `control`; the last clone ends them. What
-    /// the store said goes on to be believed for `staleness` after it was last heard.
+    /// Sessions in `store`, sealed with the keys of `ring`; without one none can be opened or begun. The store's calls, and
+    /// what follows its changes, run on `control`; the last clone ends them. What the store said goes on to be believed for
+    /// `staleness` after it was last heard.
     pub fn new(
         ring: Option<KeyRing>,
         store: Arc<dyn Store>,
@@ -130,7 +133,8 @@ impl Sessions {
         match self.0.cache.find(self.0.key(ticket), now) {
             Cached::Live(session) if session.is_over(ticket, now) => Lookup::Gone,
             Cached::Live(session) => Lookup::Live(session),
-            Cached::Gone => Lookup::Gone,
+            Cached::Untold if now.duration_since(ticket.last_seen()) <= NEWS => Lookup::Unknown,
+            Cached::Untold | Cached::Gone => Lookup::Gone,
             Cached::Unknown => Lookup::Unknown,
         }
     }

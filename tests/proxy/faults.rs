@@ -82,6 +82,7 @@ fn garbage_is_502() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
         "HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nno chunk\r\n",
     ] {
         assert_eq!(status_of(Reply::SendAndClose(garbage.into())), 502, "{garbage:?}");
     }

@@ -265,7 +265,7 @@ async fn two_replicas_see_each_others_sign_ins_and_sign_outs_and_ask_for_nothing
         Sessions::new(Some(ring.clone()), Arc::new(store(&api)), clock, control, Duration::from_secs(600))
     };
     let (here, there) = (replica(), replica());
-    let stranger = crate::session::Ticket::new([9; 32], start());
+    let stranger = crate::session::Ticket::new([9; 32], start() - seconds(60));
     while !matches!(here.lookup(&stranger), Lookup::Gone) || !matches!(there.lookup(&stranger), Lookup::Gone) {
         tokio::task::yield_now().await;
     }
