@@ -1,6 +1,7 @@
 //! One file a journey, in the order in which they run.
 
 mod api_outage;
+mod ceiling;
 mod certificate;
 mod chart;
 mod endpoints;
@@ -59,6 +60,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
     Journey { name: "operator", needs: Needs::Cluster, run: |bed| Box::pin(operator::journey(bed)) },
     Journey { name: "etcd-dump", needs: Needs::OwnControlPlane, run: |bed| Box::pin(etcd_dump::journey(bed)) },
+    Journey { name: "ceiling", needs: Needs::OwnControlPlane, run: |bed| Box::pin(ceiling::journey(bed)) },
     Journey { name: "redis", needs: Needs::Cluster, run: |bed| Box::pin(redis::journey(bed)) },
     Journey { name: "chart", needs: Needs::Cluster, run: |bed| Box::pin(async { chart::journey(bed) }) },
     Journey { name: "install", needs: Needs::Cluster, run: |bed| Box::pin(install::journey(bed)) },

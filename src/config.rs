@@ -151,6 +151,17 @@ pub enum SessionStore {
     Memory,
 }
 
+impl SessionStore {
+    /// Its name, as a label has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Secrets(_) => "secrets",
+            Self::Redis => "redis",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum LogFormat {

@@ -21,6 +21,7 @@ struct Families {
     duration: Histogram,
     sign_ins: Family<Named, Counter>,
     refreshes: Family<Named, Counter>,
+    sessions: Family<Named, Gauge>,
     upstream_failures: Family<Named, Counter>,
     connections: Gauge,
     tunnels: Gauge,
@@ -61,6 +62,7 @@ impl Metrics {
             duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             sign_ins: Family::default(),
             refreshes: Family::default(),
+            sessions: Family::default(),
             upstream_failures: Family::default(),
             connections: Gauge::default(),
             tunnels: Gauge::default(),
@@ -125,6 +127,11 @@ impl Metrics {
         self.0.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
     }
 
+    /// How many live sessions of a store, `secrets`, `redis` or `memory`, this replica holds open.
+    pub fn sessions(&self, store: &'static str, count: usize) {
+        set(&self.0.sessions, store, count);
+    }
+
     /// How many routes there are of one access: `open`, `guarded`, `closed`.
     pub fn routes(&self, access: &'static str, count: usize) {
         set(&self.0.routes, access, count);
@@ -169,6 +176,7 @@ impl Families {
         );
         registry.register("sign_ins", "Attempts to sign in, by result", self.sign_ins.clone());
         registry.register("session_refreshes", "Refreshes of sessions, by result", self.refreshes.clone());
+        registry.register("sessions", "Live sessions held open here, by store", self.sessions.clone());
         registry.register("upstream_failures", "Exchanges that no upstream answered", self.upstream_failures.clone());
         registry.register("client_connections", "Open client connections", self.connections.clone());
         registry.register("tunnels", "Open tunnels", self.tunnels.clone());
@@ -207,12 +215,14 @@ mod tests {
         metrics.clone().request("rule_allows", 200, Duration::from_millis(2));
         metrics.connection(true);
         metrics.compiled(Duration::from_millis(1), 3);
+        metrics.sessions("redis", 2);
         let text = metrics.encode();
         for line in [
             "portcullis_requests_total{reason=\"rule_allows\",code=\"200\"} 2",
             "portcullis_request_duration_seconds_count 2",
             "portcullis_client_connections 1",
             "portcullis_snapshot_generation 3",
+            "portcullis_sessions{name=\"redis\"} 2",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in\n{text}");

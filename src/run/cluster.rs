@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::keys::{self, Keeper};
 use super::redis;
@@ -18,11 +20,15 @@ use crate::controller::leader::Candidate;
 use crate::controller::report::Finding;
 use crate::controller::status::StatusWriter;
 use crate::controller::{Controller, Live, Source, watch as api};
+use crate::metrics::Metrics;
 use crate::session::{MemoryStore, RedisStore, SecretStore, Sessions, Store, sweep_regularly};
 use crate::snapshot;
 
 /// The Lease.
 const LEASE: &str = "portcullis";
+
+/// Between two counts of the sessions.
+const COUNT: Duration = Duration::from_secs(10);
 
 /// Runs until told to stop.
 pub fn main(cluster: &Cluster, process: &Process) -> anyhow::Result<()> {
@@ -48,6 +54,7 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
         base.clock.clone(),
         known,
     );
+    tokio::spawn(count_sessions(base.metrics.clone(), sessions.clone(), cluster.session_store.name()));
     let (publisher, pending) = snapshot::channel();
     let (live, lives) = watch::channel(None);
     let duties = lead(&base, &cluster, &client, lives, (store, keeper, trouble));
@@ -86,6 +93,13 @@ pub async fn store(client: &Client, place: &SessionPlace, home: &str) -> anyhow:
         (SessionStore::Redis, None) => anyhow::bail!("`--session-store redis` needs `--redis-secret NAMESPACE/NAME`"),
         (_, Some(_)) => anyhow::bail!("`--redis-secret` needs `--session-store redis`"),
     })
+}
+
+async fn count_sessions(metrics: Metrics, sessions: Sessions, store: &'static str) {
+    loop {
+        metrics.sessions(store, sessions.count());
+        sleep(COUNT).await;
+    }
 }
 
 /// Starts what one of all replicas does; gives the task that ends once the lease is given back.

@@ -103,9 +103,11 @@ impl RedisStore {
 
 impl Redis {
     async fn read(&self, key: RecordKey) -> Result<Option<StoredRecord>, StoreError> {
-        let found: Option<Vec<u8>> = self.ask(key, redis::cmd("GET").arg(name(key)).take()).await?;
-        let broken = || StoreError::Refused("a session lacks its version or its end".to_owned());
-        found.map(|found| stored(&found).ok_or_else(broken)).transpose()
+        match self.ask::<Option<Vec<u8>>>(key, redis::cmd("GET").arg(name(key)).take()).await {
+            Ok(found) => Ok(found.map(|found| stored(&found).unwrap_or_else(foreign))),
+            Err(StoreError::Conflict) => Ok(Some(foreign())),
+            Err(error) => Err(error),
+        }
     }
 
     async fn write(&self, key: RecordKey, script: Cmd) -> Result<Version, StoreError> {
@@ -220,6 +222,11 @@ fn stored(bytes: &[u8]) -> Option<StoredRecord> {
     let (version, ends) = (Version(number()?), number()?);
     let expires = Timestamp::from_second(ends.try_into().ok()?).ok()?;
     Some(StoredRecord { sealed: parts.next()?.to_vec(), version, expires })
+}
+
+/// What somebody else put in the place of a record: newer than any, and it does not open.
+fn foreign() -> StoredRecord {
+    StoredRecord { sealed: Vec::new(), version: Version(u64::MAX), expires: Timestamp::MAX }
 }
 
 /// The script itself each time: it is short, and no server has to know it beforehand.

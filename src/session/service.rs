@@ -106,6 +106,11 @@ impl Sessions {
         Self(inner)
     }
 
+    /// How many live sessions are held open here.
+    pub fn count(&self) -> usize {
+        self.0.cache.held().len()
+    }
+
     /// The keys by which sign-ins begin and end.
     pub fn keys(&self) -> Result<KeyRing, StoreError> {
         self.0.keys.for_sign_in()

@@ -142,6 +142,8 @@ impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         match error.code() {
             Some("OOM") => Self::Full("Redis is out of memory; raise its `maxmemory`".to_owned()),
+            // No value of ours.
+            Some("WRONGTYPE") => Self::Conflict,
             Some("NOPERM" | "WRONGPASS" | "NOAUTH") => Self::Refused(error.to_string()),
             _ if error.kind() == ErrorKind::AuthenticationFailed => Self::Refused(error.to_string()),
             _ => Self::Unreachable(error.to_string()),

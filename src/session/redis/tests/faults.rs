@@ -119,17 +119,32 @@ async fn out_of_memory_it_takes_nothing_new_and_lets_go_of_what_it_has() {
 }
 
 #[tokio::test]
-async fn what_is_no_session_of_ours_is_refused() {
+async fn what_somebody_put_in_the_place_of_a_record_does_not_open_and_is_never_replaced() {
     let server = Server::start(&[]).await;
     let store = server.store();
     let key = RecordKey([1; 32]);
     for planted in ["", "planted", "1 2", "1 2000000000000000 sealed", "-1 2 sealed"] {
         server.ask::<()>(&["SET", &name(key), planted]).await;
-        assert!(matches!(store.read(key).await, Err(StoreError::Refused(_))), "`{planted}`");
+        assert_eq!(store.read(key).await.unwrap(), Some(foreign()), "`{planted}`");
     }
-    server.ask::<()>(&["SADD", "set", "member"]).await;
-    server.ask::<()>(&["RENAME", "set", &name(key)]).await;
-    assert!(store.read(key).await.is_err());
+    server.ask::<()>(&["DEL", &name(key)]).await;
+    server.ask::<()>(&["SADD", &name(key), "member"]).await;
+    assert_eq!(store.read(key).await.unwrap(), Some(foreign()));
+    let refused = store.create(key, Vec::new(), later()).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    let refused = store.replace(key, Version(1), Vec::new(), later()).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_planted_record_ends_its_session_and_no_other() {
+    let server = Server::start(&[]).await;
+    let (here, there, ticket) = two_replicas([server.store(), server.store()]).await;
+    let Begun { ticket: neighbour, .. } = here.begin(sign_in()).await.unwrap();
+    let Lookup::Live(session) = here.lookup(&ticket) else { panic!("it is live") };
+    server.ask::<()>(&["SET", &name(session.key), "planted"]).await;
+    until("the end of the session", async || is_gone(&here, &ticket) && is_gone(&there, &ticket)).await;
+    until("the neighbour", async || is_live(&here, &neighbour) && is_live(&there, &neighbour)).await;
 }
 
 #[tokio::test]
