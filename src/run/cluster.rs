@@ -54,7 +54,7 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
         base.clock.clone(),
         known,
     );
-    tokio::spawn(count_sessions(base.metrics.clone(), sessions.clone(), cluster.session_store.name()));
+    tokio::spawn(count_sessions(base.metrics.clone(), sessions.clone(), cluster.sessions.session_store.name()));
     let (publisher, pending) = snapshot::channel();
     let (live, lives) = watch::channel(None);
     let duties = lead(&base, &cluster, &client, lives, (store, keeper, trouble));
