@@ -1,5 +1,6 @@
 //! One file a journey, in the order in which they run.
 
+mod api_faults;
 mod api_outage;
 mod ceiling;
 mod certificate;
@@ -65,5 +66,6 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "chart", needs: Needs::Cluster, run: |bed| Box::pin(async { chart::journey(bed) }) },
     Journey { name: "install", needs: Needs::Cluster, run: |bed| Box::pin(install::journey(bed)) },
     Journey { name: "stalled", needs: Needs::Cluster, run: |bed| Box::pin(stalled::journey(bed)) },
+    Journey { name: "api-faults", needs: Needs::OwnControlPlane, run: |bed| Box::pin(api_faults::journey(bed)) },
     Journey { name: "api-outage", needs: Needs::OwnControlPlane, run: |bed| Box::pin(api_outage::journey(bed)) },
 ];

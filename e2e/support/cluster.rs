@@ -10,6 +10,7 @@ use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::client::{Ask, Client};
 use super::eventually::{SOON, START, eventually};
 use super::objects::INSTALLATION;
 use super::program::{Program, output};
@@ -126,6 +127,15 @@ impl Cluster {
         let own = self.own();
         *own.api_server.lock().await = api_server(&own.programs, &self.folder);
         self.wait_until_ready().await;
+    }
+
+    /// Lets etcd forget all that was before now: no watch that saw less can go on.
+    pub async fn compact(&self, client: &Client) {
+        let ask =
+            async |call, body: Value| client.send(Ask::post(&format!("{ETCD}/v3/kv/{call}"), body.to_string())).await;
+        let revision = ask("range", json!({"key": "AA=="})).await.json()["header"]["revision"].clone();
+        let compacted = ask("compaction", json!({"revision": revision, "physical": true})).await;
+        assert_eq!(compacted.status, 200, "{}", compacted.text());
     }
 
     /// Starts what makes pods of Deployments, endpoints of pods, and an end of what is deleted.

@@ -294,6 +294,32 @@ mod tests {
         }
     }
 
+    /// A disk with room for so many bytes, and after so many refusals for all.
+    struct Full {
+        room: usize,
+        refusals: usize,
+        lines: Lines,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            if self.refusals == 0 {
+                return self.lines.write(text);
+            }
+            if self.room == 0 {
+                self.refusals -= 1;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let fits = self.lines.write(&text[..text.len().min(self.room)])?;
+            self.room -= fits;
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     /// Accepts nothing until the test lets go of it.
     struct Stuck(mpsc::Receiver<()>);
 
@@ -392,6 +418,25 @@ mod tests {
         drop(release);
         let ring = Arc::clone(&audit.0.ring);
         drop(audit);
+        assert_eq!(ring.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_full_disk_costs_no_line_and_tears_none() {
+        let (lines, written) = mpsc::channel();
+        let disk = Full { room: 100, refusals: 3, lines: Lines(lines) };
+        let audit = Audit::with_sink(Box::new(disk), RequestId(1), clock()).unwrap();
+        let identity = identity();
+        for id in 0..100 {
+            drop(audit.reserve(RequestId(id)).unwrap().decided(event(&identity)));
+        }
+        let ring = Arc::clone(&audit.0.ring);
+        drop(audit);
+        let text = written.iter().flatten().collect::<Vec<_>>();
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let sequence: Vec<_> =
+            lines.map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap()["seq"].as_u64()).collect();
+        assert_eq!(sequence, (0..200).map(Some).collect::<Vec<_>>());
         assert_eq!(ring.taken.load(Ordering::Relaxed), 0);
     }
 

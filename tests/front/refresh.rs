@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
+
 use crate::browser::Browser;
 use crate::house::House;
-use crate::provider::Canned;
+use crate::provider::{Canned, SigningKey};
 
 /// Signs in, and waits until the access token has ended.
 fn due(house: &House) -> Browser {
@@ -59,11 +61,28 @@ fn a_provider_that_ends_the_session_ends_it() {
 
 #[test]
 fn a_provider_that_does_not_answer_ends_nothing() {
+    for status in [500, 503] {
+        let house = House::new();
+        let mut browser = due(&house);
+        house.provider.behave(|behaviour| {
+            behaviour.canned.insert("/token", Canned::new(status, ""));
+        });
+        assert_eq!(browser.get("app.test", "/", &[]).status, 200);
+        assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{name="later"} 1"#));
+        // It is tried again after half a minute.
+        house.provider.behave(|behaviour| behaviour.canned.clear());
+        house.wait(31);
+        assert_eq!(browser.get("app.test", "/", &[]).status, 200);
+        assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{name="success"} 1"#));
+    }
+}
+
+#[test]
+fn a_provider_that_rotates_its_keys_signs_nobody_out_and_lets_people_in() {
     let house = House::new();
     let mut browser = due(&house);
-    house.provider.behave(|behaviour| {
-        behaviour.canned.insert("/token", Canned::new(503, ""));
-    });
+    house.provider.rotate_to(SigningKey::generate("key-2", Algorithm::ES256));
     assert_eq!(browser.get("app.test", "/", &[]).status, 200);
-    assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{name="later"} 1"#));
+    assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{name="success"} 1"#));
+    assert_eq!(house.signed_in().get("app.test", "/", &[]).status, 200);
 }

@@ -268,6 +268,34 @@ async fn after_a_claim_ran_out_the_stored_refresh_counts() {
 }
 
 #[tokio::test]
+async fn the_claim_of_a_refresher_that_died_is_taken_over_when_it_runs_out() {
+    let (ring, store) = (KeyRing::generate(), Arc::<Faulty>::default());
+    let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (here, clock) = replica(&ring, &store);
+    let dying = Sessions::new(Some(ring), store.clone(), clock.clone(), control.handle().clone(), HOUR);
+    let begun = dying.begin(sign_in()).await.unwrap();
+    clock.advance(seconds(600));
+    here.load(&begun.ticket).await.unwrap().unwrap();
+
+    let (asked, has_asked) = tokio::sync::oneshot::channel();
+    let never = dying.refreshed(&begun.session, |_| async {
+        asked.send(()).unwrap();
+        std::future::pending().await
+    });
+    let dies = async {
+        has_asked.await.unwrap();
+        control.shutdown_background();
+    };
+    tokio::join!(never, dies);
+
+    let (session, calls) = refresh(&here, &clock, &begun, renewed("ours", start() + seconds(1200))).await;
+    assert_eq!((token(&session.unwrap()), calls), ("first", 0), "the claim lasts, and nobody waits for it");
+    clock.advance(seconds(30));
+    let (session, calls) = refresh(&here, &clock, &begun, renewed("ours", start() + seconds(1200))).await;
+    assert_eq!((token(&session.unwrap()), calls), ("ours", 1));
+}
+
+#[tokio::test]
 async fn a_session_ended_elsewhere_is_not_refreshed() {
     let ring = KeyRing::generate();
     let store = Arc::default();
