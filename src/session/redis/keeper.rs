@@ -110,10 +110,8 @@ impl Keeper {
         }
     }
 
-    /// A random part of the pause, so that replicas that lost Redis together do not come back together.
     async fn rest(&mut self) {
-        let part = f64::from(u32::from_be_bytes(seal::random())) / f64::from(u32::MAX);
-        let pause = self.pause.mul_f64(part);
+        let pause = part_of(self.pause, u32::from_be_bytes(seal::random()));
         self.pause = LONGEST_PAUSE.min(self.pause * 2);
         let mut settings = self.settings.clone();
         tokio::select! {
@@ -126,6 +124,11 @@ impl Keeper {
     fn tell(&self, event: Event) {
         let _ = self.redis.events.send(event);
     }
+}
+
+/// A random part of a pause, so that replicas that lost Redis together do not come back together.
+fn part_of(pause: Duration, random: u32) -> Duration {
+    pause.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 /// What was removed of late, eldest first.
@@ -148,5 +151,30 @@ impl Removed {
         let behind = owned.filter(|(owner, _)| fresh.iter().any(|link| Arc::ptr_eq(link, owner)));
         try_join_all(behind.map(async |(owner, removal)| owner.ask::<()>(&removal).await)).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_come_back_spread_over_the_whole_pause() {
+        let [first, half, last] = [0, u32::MAX / 2, u32::MAX].map(|random| part_of(LONGEST_PAUSE, random));
+        assert_eq!((first, last), (Duration::ZERO, LONGEST_PAUSE));
+        assert!(half.abs_diff(LONGEST_PAUSE / 2) < Duration::from_millis(1), "{half:?}");
+    }
+
+    #[test]
+    fn no_more_removals_are_remembered_than_there_is_room_for() {
+        let removed = Removed::default();
+        for number in 0..REMOVED + 2 {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_be_bytes());
+            removed.remember(RecordKey(key));
+        }
+        let removed = removed.0.into_inner().unwrap();
+        assert_eq!(removed.len(), REMOVED);
+        assert_eq!(removed[0].1.0[..8], 2_usize.to_be_bytes());
     }
 }
