@@ -52,10 +52,7 @@ impl<'a> Finding<'a> {
         let Complaint { place, severity, object, field, message, remedy } = complaint;
         let name = object.as_ref().map(|object| &object.name);
         Self {
-            severity: match severity {
-                Severity::Warning => "warning",
-                Severity::Error => "error",
-            },
+            severity: severity.as_str(),
             file: place.as_ref().map(|place| &*place.file),
             line: place.as_ref().map(|place| place.line),
             column: place.as_ref().map(|place| place.column),

@@ -245,9 +245,14 @@ impl Owner {
         self.metrics.routes("guarded", count(|access| matches!(access, Access::Guarded { .. })));
         self.metrics.routes("closed", count(|access| matches!(access, Access::Closed(_))));
         for kind in Kind::ALL {
-            let on = report.findings.iter().filter(|finding| finding.object.kind == kind);
-            self.metrics.findings(kind.as_str(), on.count());
+            for severity in [Severity::Warning, Severity::Error] {
+                let all = report.findings.iter();
+                let count = all.filter(|it| (it.object.kind, it.severity) == (kind, severity)).count();
+                self.metrics.findings(kind.as_str(), severity.as_str(), count);
+            }
         }
+        let first = report.certificates.values().min();
+        self.metrics.first_certificate_ends(first.map(|end| end.as_second()));
     }
 
     /// One log line for each complaint that is new or gone.

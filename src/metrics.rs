@@ -1,14 +1,19 @@
-//! What the process counts about itself, in the OpenMetrics text format: no label without a bound, no host, no path.
+//! What the process counts about itself, in the OpenMetrics text format: no label without a bound, no host, no path, so
+//! that there are no more series the more routes there are.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 
 /// The registry and its families. Cheap to clone; recording never waits for a peer.
 #[derive(Clone, Debug)]
@@ -19,21 +24,25 @@ struct Families {
     registry: Registry,
     requests: Family<Answer, Counter>,
     duration: Histogram,
-    sign_ins: Family<Named, Counter>,
-    refreshes: Family<Named, Counter>,
-    sessions: Family<Named, Gauge>,
-    upstream_failures: Family<Named, Counter>,
+    sign_ins: Family<ByResult, Counter>,
+    refreshes: Family<ByResult, Counter>,
+    sessions: Family<ByStore, Gauge>,
+    upstream_failures: Family<ByError, Counter>,
     connections: Gauge,
     tunnels: Gauge,
     handshake_failures: Counter,
     panics: Counter,
     generation: Gauge,
     compile: Histogram,
-    routes: Family<Named, Gauge>,
-    findings: Family<Named, Gauge>,
-    watch_synced: Family<Named, Gauge>,
-    watch_restarts: Family<Named, Counter>,
+    routes: Family<ByAccess, Gauge>,
+    findings: Family<Finding, Gauge>,
+    certificate_expiry: Family<[(&'static str, &'static str); 0], Gauge>,
+    watch_synced: Family<ByKind, Gauge>,
+    watch_age: Family<ByKind, Gauge<f64, AtomicU64>>,
+    watch_restarts: Family<ByKind, Counter>,
     leader: Gauge,
+    /// Since when the watch of a kind has been out of sight.
+    lost: Mutex<BTreeMap<&'static str, Option<Instant>>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -43,8 +52,34 @@ struct Answer {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct Named {
-    name: &'static str,
+struct ByResult {
+    result: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ByStore {
+    store: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ByError {
+    error: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ByAccess {
+    access: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ByKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Finding {
+    kind: &'static str,
+    severity: &'static str,
 }
 
 impl Default for Metrics {
@@ -72,33 +107,39 @@ impl Metrics {
             compile: Histogram::new(exponential_buckets(0.000_1, 4.0, 8)),
             routes: Family::default(),
             findings: Family::default(),
+            certificate_expiry: Family::default(),
             watch_synced: Family::default(),
+            watch_age: Family::default(),
             watch_restarts: Family::default(),
             leader: Gauge::default(),
+            lost: Mutex::default(),
         };
         families.register();
         Self(Arc::new(families))
     }
 
-    /// One answered request: why it was answered so, and how long it took until the head of the response.
+    /// One answered request: why it was answered so, and how long it took until the head of the response. A code that
+    /// nobody has registered, which an upstream may make up, is counted as 0.
     pub fn request(&self, reason: &'static str, code: u16, took: Duration) {
+        let registered = StatusCode::from_u16(code).is_ok_and(|code| code.canonical_reason().is_some());
+        let code = if registered { code } else { 0 };
         self.0.requests.get_or_create(&Answer { reason, code }).inc();
         self.0.duration.observe(took.as_secs_f64());
     }
 
     /// One finished attempt to sign in; `result` is `success` or the name of an error.
     pub fn sign_in(&self, result: &'static str) {
-        self.0.sign_ins.get_or_create(&Named { name: result }).inc();
+        self.0.sign_ins.get_or_create(&ByResult { result }).inc();
     }
 
     /// One refresh of a session; `result` is `success`, `ended` or `later`.
     pub fn refresh(&self, result: &'static str) {
-        self.0.refreshes.get_or_create(&Named { name: result }).inc();
+        self.0.refreshes.get_or_create(&ByResult { result }).inc();
     }
 
     /// One exchange that no upstream answered as it should, by the name of the error.
     pub fn upstream_failure(&self, error: &'static str) {
-        self.0.upstream_failures.get_or_create(&Named { name: error }).inc();
+        self.0.upstream_failures.get_or_create(&ByError { error }).inc();
     }
 
     /// A client connection opened (`true`) or closed.
@@ -129,27 +170,44 @@ impl Metrics {
 
     /// How many live sessions of a store, `secrets`, `redis` or `memory`, this replica holds open.
     pub fn sessions(&self, store: &'static str, count: usize) {
-        set(&self.0.sessions, store, count);
+        self.0.sessions.get_or_create(&ByStore { store }).set(number(count));
     }
 
     /// How many routes there are of one access: `open`, `guarded`, `closed`.
     pub fn routes(&self, access: &'static str, count: usize) {
-        set(&self.0.routes, access, count);
+        self.0.routes.get_or_create(&ByAccess { access }).set(number(count));
     }
 
-    /// How many findings there are of one kind of object.
-    pub fn findings(&self, kind: &'static str, count: usize) {
-        set(&self.0.findings, kind, count);
+    /// How many findings there are of one severity on one kind of object.
+    pub fn findings(&self, kind: &'static str, severity: &'static str, count: usize) {
+        self.0.findings.get_or_create(&Finding { kind, severity }).set(number(count));
+    }
+
+    /// When the first of all certificates ends, in seconds since 1970; nothing where there are none.
+    pub fn first_certificate_ends(&self, at: Option<i64>) {
+        match at {
+            Some(at) => {
+                self.0.certificate_expiry.get_or_create(&[]).set(at);
+            }
+            None => self.0.certificate_expiry.clear(),
+        }
     }
 
     /// Whether the watch of a kind has its list and is connected.
     pub fn watch_synced(&self, kind: &'static str, synced: bool) {
-        set(&self.0.watch_synced, kind, usize::from(synced));
+        self.watch_synced_at(kind, synced, Instant::now());
+    }
+
+    fn watch_synced_at(&self, kind: &'static str, synced: bool, now: Instant) {
+        self.0.watch_synced.get_or_create(&ByKind { kind }).set(i64::from(synced));
+        let mut lost = self.0.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = lost.entry(kind).or_default();
+        *since = (!synced).then(|| since.unwrap_or(now));
     }
 
     /// The watch of a kind had to begin again after an error.
     pub fn watch_restart(&self, kind: &'static str) {
-        self.0.watch_restarts.get_or_create(&Named { name: kind }).inc();
+        self.0.watch_restarts.get_or_create(&ByKind { kind }).inc();
     }
 
     /// Whether this replica writes statuses.
@@ -159,6 +217,14 @@ impl Metrics {
 
     /// The exposition text.
     pub fn encode(&self) -> String {
+        self.encode_at(Instant::now())
+    }
+
+    fn encode_at(&self, now: Instant) -> String {
+        for (kind, since) in self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let age = since.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
+            self.0.watch_age.get_or_create(&ByKind { kind }).set(age);
+        }
         let mut out = String::new();
         text::encode(&mut out, &self.0.registry).expect("a string takes everything");
         out
@@ -185,8 +251,22 @@ impl Families {
         registry.register("snapshot_generation", "Generation of the live snapshot", self.generation.clone());
         registry.register("compile_duration_seconds", "World to snapshot", self.compile.clone());
         registry.register("routes", "Routes of the live snapshot, by access", self.routes.clone());
-        registry.register("findings", "Findings of the last compile, by kind of object", self.findings.clone());
+        registry.register(
+            "findings",
+            "Findings of the last compile, by kind of object and severity",
+            self.findings.clone(),
+        );
+        registry.register(
+            "first_certificate_expiry_timestamp_seconds",
+            "When the first of the certificates that are served ends, in seconds since 1970",
+            self.certificate_expiry.clone(),
+        );
         registry.register("watch_synced", "Whether the watch of a kind is up", self.watch_synced.clone());
+        registry.register(
+            "watch_age_seconds",
+            "How long the watch of a kind has been out of sight; 0 while it is up",
+            self.watch_age.clone(),
+        );
         registry.register("watch_restarts", "Watches begun again after an error", self.watch_restarts.clone());
         registry.register("leader", "Whether this replica writes statuses", self.leader.clone());
     }
@@ -200,8 +280,8 @@ fn step(gauge: &Gauge, up: bool) {
     };
 }
 
-fn set(family: &Family<Named, Gauge>, name: &'static str, count: usize) {
-    family.get_or_create(&Named { name }).set(i64::try_from(count).unwrap_or(i64::MAX));
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -222,10 +302,49 @@ mod tests {
             "portcullis_request_duration_seconds_count 2",
             "portcullis_client_connections 1",
             "portcullis_snapshot_generation 3",
-            "portcullis_sessions{name=\"redis\"} 2",
+            "portcullis_sessions{store=\"redis\"} 2",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn no_upstream_makes_series_without_end() {
+        let metrics = Metrics::new();
+        (100..1000).for_each(|code| metrics.request("rule_allows", code, Duration::ZERO));
+        let text = metrics.encode();
+        assert!(text.contains("code=\"0\"} ") && text.contains("code=\"404\"} 1\n"));
+        let series = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(series < 120, "{series} series");
+    }
+
+    #[test]
+    fn a_watch_ages_from_its_first_failure_until_it_is_up_again() {
+        let metrics = Metrics::new();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let ages = |seconds, age: &str| {
+            let line = format!("portcullis_watch_age_seconds{{kind=\"Ingress\"}} {age}\n");
+            let text = metrics.encode_at(at(seconds));
+            assert!(text.contains(&line), "`{line}` is not in\n{text}");
+        };
+        metrics.watch_synced_at("Ingress", true, at(0));
+        ages(10, "0.0");
+        metrics.watch_synced_at("Ingress", false, at(20));
+        metrics.watch_synced_at("Ingress", false, at(60));
+        ages(110, "90.0");
+        metrics.watch_synced_at("Ingress", true, at(120));
+        ages(130, "0.0");
+    }
+
+    #[test]
+    fn certificates_that_are_gone_end_no_more() {
+        let metrics = Metrics::new();
+        let name = "portcullis_first_certificate_expiry_timestamp_seconds";
+        metrics.first_certificate_ends(Some(1_800_000_000));
+        assert!(metrics.encode().contains(&format!("{name}{{}} 1800000000\n")));
+        metrics.first_certificate_ends(None);
+        assert!(!metrics.encode().contains(&format!("\n{name}")));
     }
 }

@@ -62,7 +62,7 @@ impl Ground {
         let mut portcullis = Portcullis::start_by(pinned, &folder, &bed.cluster.portcullis, &bed.authority);
         portcullis.ready().await;
         let routes = ROUTES.iter().product::<usize>() + 1;
-        let all = format!("portcullis_routes{{name=\"guarded\"}} {routes}\n");
+        let all = format!("portcullis_routes{{access=\"guarded\"}} {routes}\n");
         eventually(&all, LIVE, async || portcullis.metrics().await.contains(&all).then_some(())).await;
         Self { bed, _provider: provider, portcullis, pair }
     }

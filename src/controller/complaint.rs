@@ -126,10 +126,7 @@ impl fmt::Display for Complaint {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        f.write_str(match self.severity {
-            Severity::Warning => "warning: ",
-            Severity::Error => "error: ",
-        })?;
+        write!(f, "{}: ", self.severity.as_str())?;
         if let Some(object) = &self.object {
             write!(f, "{}: ", subject(object, &self.field))?;
         }

@@ -73,6 +73,16 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// The word for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// One defect: object, field, what is wrong, what to do.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Finding {

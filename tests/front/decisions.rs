@@ -159,7 +159,7 @@ fn answers_are_counted_by_reason() {
         r#"portcullis_requests_total{reason="no_rule_allows",code="403"} 1"#,
         r#"portcullis_requests_total{reason="rule_allows",code="200"} 1"#,
         r#"portcullis_requests_total{reason="sign_in_required",code="303"} 1"#,
-        r#"portcullis_sign_ins_total{name="success"} 1"#,
+        r#"portcullis_sign_ins_total{result="success"} 1"#,
     ] {
         assert!(text.contains(line), "no `{line}` in {text}");
     }

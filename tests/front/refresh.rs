@@ -68,12 +68,12 @@ fn a_provider_that_does_not_answer_ends_nothing() {
             behaviour.canned.insert("/token", Canned::new(status, ""));
         });
         assert_eq!(browser.get("app.test", "/", &[]).status, 200);
-        assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{name="later"} 1"#));
+        assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{result="later"} 1"#));
         // It is tried again after half a minute.
         house.provider.behave(|behaviour| behaviour.canned.clear());
         house.wait(31);
         assert_eq!(browser.get("app.test", "/", &[]).status, 200);
-        assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{name="success"} 1"#));
+        assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{result="success"} 1"#));
     }
 }
 
@@ -83,6 +83,6 @@ fn a_provider_that_rotates_its_keys_signs_nobody_out_and_lets_people_in() {
     let mut browser = due(&house);
     house.provider.rotate_to(SigningKey::generate("key-2", Algorithm::ES256));
     assert_eq!(browser.get("app.test", "/", &[]).status, 200);
-    assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{name="success"} 1"#));
+    assert!(house.metrics.encode().contains(r#"portcullis_session_refreshes_total{result="success"} 1"#));
     assert_eq!(house.signed_in().get("app.test", "/", &[]).status, 200);
 }
