@@ -110,6 +110,8 @@ impl Thread {
         let (pulse, streams) = (self.pulse(false), Streams::new(self.limits.body_rate));
         let io = TokioIo::new(Corked::new(Watched { stream, pulse: Arc::clone(&pulse) }));
         let service = self.service(&Rc::new(conn), &pulse, Some(streams.clone()));
+        // Boxed, since the future of a stream is moved several times on its way to a task of its own.
+        let service = service_fn(move |request| Box::pin(service.call(request)));
         let connection = http2_builder(&self.limits, streams.clone()).serve_connection(io, service);
         // What ends an HTTP/2 connection was told to the client by GOAWAY.
         drop(self.watch(connection, &pulse, Some(&streams)).await);
