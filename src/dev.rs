@@ -20,7 +20,7 @@ use crate::config::{self, Laptop, Process};
 use crate::controller::compile::Defaults;
 use crate::controller::folder::Folder;
 use crate::controller::{Controller, Source};
-use crate::run::{self, Base, Sockets};
+use crate::run::{self, Base, Sockets, Stop};
 use crate::seal::KeyRing;
 use crate::session::{MemoryStore, Sessions, Store, sweep_regularly};
 use crate::{serve, snapshot};
@@ -77,7 +77,8 @@ async fn start(laptop: Laptop, mut process: Process) -> anyhow::Result<()> {
         own_addresses: Box::default(),
         complete: Some(Box::new(move |snapshot| authority.complete(snapshot))),
     };
-    run::serve(base.clone(), &process, sockets, sessions(&base, &process), controller, (pending, live)).await
+    run::serve(base.clone(), &process, sockets, sessions(&base, &process), controller, (pending, live), Stop::new()?)
+        .await
 }
 
 fn defaults(process: &Process, base: &Base) -> anyhow::Result<Defaults> {

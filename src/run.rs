@@ -139,13 +139,13 @@ pub async fn serve(
     sessions: Sessions,
     controller: Controller,
     (pending, live): (Pending, watch::Sender<Option<Arc<Live>>>),
+    mut stop: Stop,
 ) -> anyhow::Result<()> {
     let stopping = base.stopping.clone().drop_guard();
     let sink = process.audit.clone().unwrap_or(Sink::Stdout);
     let audit = Audit::start(&sink, boot(), base.clock.clone()).context("cannot open the audit sink `--audit`")?;
     tokio::spawn(follow_providers(base.oidc.clone(), live.subscribe(), pending.clone()));
     let mut control = tokio::spawn(controller.run(live));
-    let mut stop = Stop::new()?;
     let reader = tokio::select! {
         reader = pending.first() => reader.context("the controller ended before its first snapshot")?,
         () = stop.asked() => return Ok(()),
@@ -193,17 +193,19 @@ async fn follow_providers(oidc: Oidc, mut live: watch::Receiver<Option<Arc<Live>
 }
 
 /// What asks the process to end.
-struct Stop {
+pub struct Stop {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Stop {
-    fn new() -> anyhow::Result<Self> {
+    /// From now on, SIGTERM and SIGINT end the process by way of [`Stop::asked`] alone.
+    pub fn new() -> anyhow::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn asked(&mut self) {
+    /// Waits for either.
+    pub async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

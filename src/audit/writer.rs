@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ const GATHER: Duration = Duration::from_millis(5);
 
 /// How long the writer waits before it tries a failed batch again.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// How long a sink may take at the end: a stuck one must not keep the process.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Where events go.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,7 +67,9 @@ pub struct Outcome {
 
 struct Handle {
     ring: Arc<Ring>,
-    writer: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Closed when the writer has ended.
+    writer: Mutex<mpsc::Receiver<()>>,
+    last: Duration,
 }
 
 struct Ring {
@@ -100,6 +105,10 @@ impl Audit {
 
     /// Starts the writer thread over any sink.
     pub fn with_sink(sink: Box<dyn Write + Send>, boot: RequestId, clock: Clock) -> io::Result<Self> {
+        Self::lasting(sink, boot, clock, LAST)
+    }
+
+    fn lasting(sink: Box<dyn Write + Send>, boot: RequestId, clock: Clock, last: Duration) -> io::Result<Self> {
         let ring = Arc::new(Ring {
             boot: boot.digits(),
             clock,
@@ -109,8 +118,12 @@ impl Audit {
             filled: Condvar::new(),
         });
         let of_writer = Arc::clone(&ring);
-        let writer = thread::Builder::new().name("audit".into()).spawn(move || of_writer.write_all(sink))?;
-        Ok(Self(Arc::new(Handle { ring, writer: Mutex::new(Some(writer)) })))
+        let (running, writer) = mpsc::channel();
+        thread::Builder::new().name("audit".into()).spawn(move || {
+            of_writer.write_all(sink);
+            drop::<mpsc::Sender<()>>(running);
+        })?;
+        Ok(Self(Arc::new(Handle { ring, writer: Mutex::new(writer), last })))
     }
 
     /// Reserves the place of one request, or none where the ring is full: the request is then refused with 503.
@@ -172,9 +185,9 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.ring.lock().closed = true;
         self.ring.filled.notify_one();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            drop(writer.join());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.recv_timeout(self.last) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::error!("the audit sink took nothing to the end; its last lines are lost");
         }
     }
 }
@@ -275,8 +288,6 @@ fn open(path: &PathBuf) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
     use crate::audit::Kind;
     use crate::identity::{Identity, Issuer, Subject};
@@ -488,6 +499,17 @@ mod tests {
         assert!(request.join().is_err());
         drop(audit);
         assert_eq!(written(&lines)[1]["status"], 500);
+    }
+
+    #[test]
+    fn a_sink_that_takes_nothing_does_not_keep_the_process() {
+        let (_kept_shut, gate) = mpsc::channel();
+        let stuck = Box::new(Stuck(gate));
+        let audit = Audit::lasting(stuck, RequestId(1), clock(), Duration::from_millis(1)).unwrap();
+        drop(audit.reserve(RequestId(2)));
+        let ring = Arc::clone(&audit.0.ring);
+        drop(audit);
+        assert_eq!(ring.taken.load(Ordering::Relaxed), 1);
     }
 
     #[test]

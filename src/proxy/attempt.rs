@@ -160,12 +160,11 @@ impl<'a> Sending<'a> {
         if let Some(fault) = upload.and_then(fault_of) {
             return Err(Miss::Final(fault));
         }
-        let nothing_came =
-            error.is_canceled() || error.is_closed() || error.is_incomplete_message() || !error.is_parse();
+        let no_response = !error.is_parse();
         let body = unsent.or_else(|| repeatable.then_some(RequestBody::Empty));
         let error = UpstreamError::Broken(address, error);
         match body {
-            Some(body) if lease.reused() && nothing_came => Err(Miss::Again(body, error)),
+            Some(body) if lease.reused() && no_response => Err(Miss::Again(body, error)),
             _ => Err(Miss::Final(error)),
         }
     }

@@ -378,6 +378,9 @@ impl Idle {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, debt: Duration) -> Poll<()> {
         let due = *self.since.get_or_insert_with(Instant::now) + self.limit.saturating_sub(debt);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if due < sleep.deadline() {
+            sleep.as_mut().reset(due);
+        }
         loop {
             ready!(sleep.as_mut().poll(cx));
             if due <= Instant::now() {

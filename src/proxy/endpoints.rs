@@ -127,7 +127,10 @@ impl<'a> Endpoint<'a> {
     /// The 405 of a method that the endpoint does not know (RFC 9110 section 15.5.6).
     fn refuse_method(self, asked: Asked<'_>) -> Option<Answer> {
         let allow = match (self, asked.request.method()) {
-            (Self::Nothing, _) | (_, &Method::GET | &Method::HEAD) | (Self::Logout, &Method::POST) => return None,
+            (Self::Nothing, _) | (_, &Method::GET) | (Self::Logout, &Method::POST) => return None,
+            // They begin and end an attempt to sign in, which HEAD must not (RFC 9110 section 9.2.1).
+            (Self::Login | Self::Callback(_), _) => "GET",
+            (_, &Method::HEAD) => return None,
             (Self::Logout, _) => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
@@ -231,8 +234,7 @@ fn sign_in_route<'s>(
     let routes = &snapshot.routes;
     let target = Target::parse(return_to.as_str()).ok();
     let named = target.and_then(|target| routes.find(host, target.path()).ok());
-    let of_host = || routes.iter().filter(|route| route.host.matches(host)).find_map(provided);
-    named.and_then(|found| provided(found.route)).or_else(of_host)
+    named.and_then(|found| provided(found.route)).or_else(|| provided(routes.sign_in(host)?))
 }
 
 fn provided(route: &Arc<Route>) -> Option<(&Arc<Route>, &Arc<Provider>)> {

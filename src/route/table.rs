@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::Route;
+use super::{Access, Route};
 use crate::host::{Host, HostMatch};
 use crate::path::{PathMatch, PlainPath, RequestPath};
 
@@ -58,6 +58,8 @@ struct Bucket {
     longest: usize,
     default: Option<Arc<Route>>,
     guarded: bool,
+    /// The first route, by precedence, at whose provider people sign in.
+    sign_in: Option<Arc<Route>>,
 }
 
 impl RouteTable {
@@ -97,6 +99,11 @@ impl RouteTable {
         found.map(|route| Found { route }).ok_or(NotFound::Nothing)
     }
 
+    /// The first route of the host, by precedence, at whose provider people sign in.
+    pub fn sign_in(&self, host: &Host) -> Option<&Arc<Route>> {
+        self.bucket(host)?.sign_in.as_ref()
+    }
+
     /// Whether any route of the host (by any bucket that would serve it) is guarded or closed, so that the host is HTTPS.
     pub fn guards(&self, host: &Host) -> bool {
         self.bucket(host).is_some_and(|bucket| bucket.guarded)
@@ -130,6 +137,9 @@ impl RouteTable {
 impl Bucket {
     fn insert(&mut self, route: Arc<Route>) {
         self.guarded |= is_guarded(&route);
+        if self.sign_in.is_none() && matches!(route.access, Access::Guarded { provider: Some(_), .. }) {
+            self.sign_in = Some(Arc::clone(&route));
+        }
         match route.path.clone() {
             Some(PathMatch::Exact(path)) => {
                 self.exact.insert(path, route);

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::keys::{self, Keeper};
 use super::redis;
-use super::{Base, Sockets, boot, on_control_runtime, self_signed, serve};
+use super::{Base, Sockets, Stop, boot, on_control_runtime, self_signed, serve};
 use crate::config::{Cluster, Process, SessionPlace, SessionStore};
 use crate::controller::compile::Defaults;
 use crate::controller::leader::Candidate;
@@ -37,12 +37,17 @@ pub fn main(cluster: &Cluster, process: &Process) -> anyhow::Result<()> {
 }
 
 async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
+    // Before anything is waited for: the first process of a container has no other end but this.
+    let mut stop = Stop::new()?;
     let base = Base::new();
     let addresses = [cluster.http, cluster.https, cluster.admin];
     let sockets = Sockets::bind(&process, addresses, Some(cluster.public_https_port), &base).await?;
     let config = kube::Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
     let client = api::client(config).context("cannot make a client of the API server")?;
-    let known = keys::first(&client, &cluster.installation.namespace).await;
+    let known = tokio::select! {
+        known = keys::first(&client, &cluster.installation.namespace) => known,
+        () = stop.asked() => return Ok(()),
+    };
     let ring = known.as_ref().map(|stored| stored.ring.clone());
     let store = store(&client, &cluster.sessions, &cluster.installation.namespace).await?;
     let staleness = process.session_staleness;
@@ -66,7 +71,7 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
         own_addresses: cluster.own_address.clone().into(),
         complete: None,
     };
-    let served = serve(base, &process, sockets, sessions, controller, (pending, live)).await;
+    let served = serve(base, &process, sockets, sessions, controller, (pending, live), stop).await;
     duties.await.context("the lease is given back")?;
     served
 }

@@ -45,8 +45,10 @@ fn each_endpoint_knows_its_methods() {
     let mut browser = house.signed_in();
     for (method, target, allow) in [
         ("POST", "/.portcullis/", "GET, HEAD"),
-        ("POST", "/.portcullis/login", "GET, HEAD"),
-        ("DELETE", "/.portcullis/callback/corp", "GET, HEAD"),
+        ("POST", "/.portcullis/login", "GET"),
+        ("HEAD", "/.portcullis/login", "GET"),
+        ("HEAD", "/.portcullis/callback/corp", "GET"),
+        ("DELETE", "/.portcullis/callback/corp", "GET"),
         ("PUT", "/.portcullis/logout", "GET, HEAD, POST"),
     ] {
         let answer = house.nothing_upstream(|| browser.ask(method, "app.test", target, NAVIGATION));
