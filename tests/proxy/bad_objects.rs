@@ -16,18 +16,18 @@ use crate::tls::{ask, connect, ordinary, shown};
 use crate::upstream::Upstream;
 
 /// One thing that is wrong.
-struct Row {
-    name: &'static str,
+pub struct Row {
+    pub name: &'static str,
     /// What stands in `objects.yaml`, and what stands there instead.
-    broken: &'static [(&'static str, &'static str)],
+    pub broken: &'static [(&'static str, &'static str)],
     /// What a client gets.
-    answer: Answer,
+    pub answer: Answer,
     /// Object with field, and remedy, of all that the admin reads.
-    findings: &'static [(&'static str, &'static str)],
+    pub findings: &'static [(&'static str, &'static str)],
 }
 
 #[derive(PartialEq, Eq, Debug)]
-enum Answer {
+pub enum Answer {
     /// A response.
     Status(u16),
     /// None: the client does not trust the certificate that is shown.
@@ -51,13 +51,13 @@ kind: Ingress
 metadata: {namespace: shop, name: web,";
 
 /// Without a provider nobody who must sign in arrives; who need not is no concern of it.
-const SIGNED_IN: (&str, &str) = ("anyone: true", "authenticated: true");
+pub const SIGNED_IN: (&str, &str) = ("anyone: true", "authenticated: true");
 
-const CERTIFICATE: &str = "Ingress shop/web: spec.tls[0].secretName";
-const CLASS: (&str, &str) =
+pub const CERTIFICATE: &str = "Ingress shop/web: spec.tls[0].secretName";
+pub const CLASS: (&str, &str) =
     ("Ingress shop/web: spec.ingressClassName", "correct the Portcullis, or the parameters of the IngressClass");
 const POLICY: (&str, &str) = ("Ingress shop/web: spec", "see the status of the Policy `shop/guests`");
-const PROVIDER: (&str, &str) =
+pub const PROVIDER: (&str, &str) =
     ("Ingress shop/web: spec.ingressClassName", "see the status of the IdentityProvider `corp`");
 
 const ROWS: &[Row] = &[
@@ -344,7 +344,12 @@ fn with_good_objects_anybody_arrives() {
 
 #[test]
 fn with_bad_objects_nothing_arrives_but_the_neighbours_requests() {
-    for row in ROWS {
+    each_is_closed_and_said(ROWS);
+}
+
+/// Whatever is broken, `shop` is closed, its neighbour served, and the admin told.
+pub fn each_is_closed_and_said(rows: &[Row]) {
+    for row in rows {
         let ground = Ground::with(row.broken);
         let client = if row.answer == Untrusted { Arc::clone(&ground.names.trust) } else { ordinary(&[]) };
         assert_eq!(ground.get("shop.test", client), row.answer, "{}", row.name);

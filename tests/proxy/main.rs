@@ -18,5 +18,6 @@ mod rates;
 mod streams;
 mod tls;
 mod tunnels;
+mod undecodable;
 #[path = "../support/upstream.rs"]
 mod upstream;
