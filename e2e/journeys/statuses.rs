@@ -15,6 +15,9 @@ const NAMESPACE: &str = "statuses";
 
 const HOST: &str = "status.localhost";
 
+/// The longest that nobody leads where the leader was killed.
+const HAND_OVER: Duration = Duration::from_secs(20);
+
 pub async fn journey(bed: &Bed) {
     bed.clear();
     bed.cluster.apply(&objects::installation(&bed.authority.pem));
@@ -31,7 +34,8 @@ pub async fn journey(bed: &Bed) {
     a_portcullis_says_whether_it_can_be_used(bed).await;
     a_provider_says_why_nobody_can_sign_in(bed).await;
     of_two_that_claim_a_host_the_younger_is_told(bed, &mut first).await;
-    who_ends_gives_the_lease_back_and_takes_nothing_away(bed, &client, first).await;
+    let second = who_ends_gives_the_lease_back_and_takes_nothing_away(bed, &client, first).await;
+    who_is_killed_is_followed_soon(&client, second).await;
 }
 
 async fn the_address_waits_for_the_certificate(bed: &Bed, first: &mut InProcess) {
@@ -128,7 +132,11 @@ async fn of_two_that_claim_a_host_the_younger_is_told(bed: &Bed, first: &mut InP
     has_address(bed, "web").await;
 }
 
-async fn who_ends_gives_the_lease_back_and_takes_nothing_away(bed: &Bed, client: &kube::Client, first: InProcess) {
+async fn who_ends_gives_the_lease_back_and_takes_nothing_away(
+    bed: &Bed,
+    client: &kube::Client,
+    first: InProcess,
+) -> InProcess {
     let mut second = InProcess::start(client, &[], "second");
     second.until("a first compile", |_| Some(())).await;
     assert!(!*second.leading.borrow(), "one leads at a time");
@@ -146,7 +154,19 @@ async fn who_ends_gives_the_lease_back_and_takes_nothing_away(bed: &Bed, client:
     bed.cluster.kubectl(&["patch", "ingress", "web", "--namespace", NAMESPACE, "--type", "merge", "--patch", &patch]);
     eventually("an address that is given up", SOON, async || (addresses(bed, "web") == json!(null)).then_some(()))
         .await;
-    second.end().await;
+    second
+}
+
+async fn who_is_killed_is_followed_soon(client: &kube::Client, second: InProcess) {
+    let mut third = InProcess::start(client, &[], "third");
+    third.until("a first compile", |_| Some(())).await;
+    second.kill().await;
+    assert!(!*third.leading.borrow(), "one leads at a time");
+    tokio::time::timeout(HAND_OVER, third.leading.wait_for(|leading| *leading))
+        .await
+        .expect("a lease whose holder is gone is taken when it runs out")
+        .expect("it runs");
+    third.end().await;
 }
 
 fn addresses(bed: &Bed, ingress: &str) -> Value {

@@ -172,6 +172,14 @@ impl InProcess {
         }
         self.tasks.shutdown().await;
     }
+
+    /// Ends it as a process that is killed: nothing is given back.
+    pub async fn kill(mut self) {
+        if let Some(candidate) = self.candidate.take() {
+            candidate.abort();
+        }
+        self.tasks.shutdown().await;
+    }
 }
 
 impl Drop for InProcess {

@@ -150,6 +150,25 @@ fn where_nothing_can_be_recorded_nothing_is_done() {
 }
 
 #[test]
+fn a_full_disk_closes_every_door_and_costs_no_line() {
+    let house = House::new();
+    let mut browser = house.signed_in();
+    house.trail.full(true);
+    soon("full ring", || {
+        std::iter::from_fn(|| house.audit.reserve(portcullis::audit::RequestId(7))).for_each(drop);
+        (browser.get("open.test", "/", &[]).status == 503).then_some(())
+    });
+    let before = house.upstream.bytes();
+    assert_eq!((browser.get("app.test", "/", &[]).status, house.upstream.bytes()), (503, before));
+
+    house.trail.full(false);
+    soon("place in the ring", || (browser.get("app.test", "/", &[]).status == 200).then_some(()));
+    let lines = house.trail.lines();
+    assert!(lines.len() > 65_536);
+    assert!(lines.iter().zip(0_u64..).all(|(line, seq)| line["seq"] == seq), "no line is missing");
+}
+
+#[test]
 fn answers_are_counted_by_reason() {
     let house = House::new();
     let mut browser = house.signed_in();

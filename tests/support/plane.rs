@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,11 +52,17 @@ pub struct Plane {
 
 /// What the audit writer wrote. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Trail(Arc<Mutex<Vec<u8>>>);
+pub struct Trail {
+    written: Arc<Mutex<Vec<u8>>>,
+    full: Arc<AtomicBool>,
+}
 
 impl Write for Trail {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.written.lock().unwrap().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -64,6 +71,11 @@ impl Write for Trail {
 }
 
 impl Trail {
+    /// Whether its disk is full from now on.
+    pub fn full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
     /// The first lines, as many as are waited for.
     pub fn until(&self, count: usize) -> Vec<serde_json::Value> {
         loop {
@@ -77,7 +89,7 @@ impl Trail {
 
     /// The lines so far.
     pub fn lines(&self) -> Vec<serde_json::Value> {
-        let bytes = self.0.lock().unwrap().clone();
+        let bytes = self.written.lock().unwrap().clone();
         bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 }
