@@ -11,6 +11,7 @@ mod install;
 mod issuers;
 mod keys;
 mod operator;
+mod pages;
 mod policy;
 mod redis;
 mod refresh;
@@ -60,6 +61,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "stored-sessions", needs: Needs::Cluster, run: |bed| Box::pin(stored_sessions::journey(bed)) },
     Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
     Journey { name: "operator", needs: Needs::Cluster, run: |bed| Box::pin(operator::journey(bed)) },
+    Journey { name: "pages", needs: Needs::Cluster, run: |bed| Box::pin(pages::journey(bed)) },
     Journey { name: "etcd-dump", needs: Needs::OwnControlPlane, run: |bed| Box::pin(etcd_dump::journey(bed)) },
     Journey { name: "ceiling", needs: Needs::OwnControlPlane, run: |bed| Box::pin(ceiling::journey(bed)) },
     Journey { name: "redis", needs: Needs::Cluster, run: |bed| Box::pin(redis::journey(bed)) },

@@ -11,12 +11,18 @@
 //   {"do": "url"}                         the address of the page
 //   {"do": "cookies"}                     all cookies, as Playwright gives them
 //   {"do": "screenshot", "path"}          writes a picture of the page
+//   {"do": "look", "scheme", "width"}     shows pages light or dark, so many pixels wide
+//   {"do": "barriers"}                    what of WCAG 2.2 A and AA the page breaks, as axe-core finds it
 
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 
 import { chromium } from 'playwright-core';
 
 const TIMEOUT = 15_000;
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
 const browser = await chromium.launch({
   executablePath: '/usr/bin/chromium',
@@ -45,6 +51,16 @@ const commands = {
   cookies: () => context.cookies(),
   screenshot: async ({ path }) => {
     await page.screenshot({ path, fullPage: true });
+  },
+  look: async ({ scheme, width }) => {
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.setViewportSize({ width, height: 720 });
+  },
+  barriers: async () => {
+    await page.evaluate(AXE);
+    const found = await page.evaluate((rules) => axe.run({ runOnly: rules }), RULES);
+    if (found.passes.length === 0) throw new Error('axe-core has checked nothing');
+    return found.violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
   },
 };
 

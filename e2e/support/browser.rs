@@ -76,6 +76,16 @@ impl Browser {
         self.order(&json!({"do": "screenshot", "path": path}));
     }
 
+    /// Shows pages `light` or `dark`, so many pixels wide.
+    pub fn look(&mut self, scheme: &str, width: u32) {
+        self.order(&json!({"do": "look", "scheme": scheme, "width": width}));
+    }
+
+    /// What keeps people from using the page, after WCAG 2.2 A and AA.
+    pub fn barriers(&mut self) -> Value {
+        self.order(&json!({"do": "barriers"}))
+    }
+
     /// Signs in on the provider's form, which the page is at, and waits for an address that begins with `until`.
     pub fn sign_in(&mut self, login: &str, until: &str) {
         self.fill("Name", login);
