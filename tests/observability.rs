@@ -8,8 +8,8 @@ use std::time::Duration;
 use portcullis::metrics::Metrics;
 use serde_json::Value;
 
-/// The names of the samples of a process in which everything that is counted has happened.
-fn exposed() -> BTreeSet<String> {
+/// The exposition of a process in which everything that is counted has happened.
+fn exposition() -> String {
     let metrics = Metrics::new();
     metrics.request("rule_allows", 200, Duration::from_millis(3));
     metrics.sign_in("success");
@@ -27,7 +27,35 @@ fn exposed() -> BTreeSet<String> {
     metrics.watch_synced("Ingress", true);
     metrics.watch_restart("Ingress");
     metrics.leader(true);
-    names(&metrics.encode().lines().filter(|line| !line.starts_with('#')).collect::<String>())
+    metrics.encode()
+}
+
+/// The names of its samples.
+fn exposed() -> BTreeSet<String> {
+    names(&exposition().lines().filter(|line| !line.starts_with('#')).collect::<String>())
+}
+
+/// A row of the table for each metric: name, type, labels, and what it says.
+fn table() -> String {
+    let text = exposition();
+    let words =
+        |kind: &str| text.lines().filter_map(|line| line.strip_prefix(kind)?.split_once(' ')).collect::<Vec<_>>();
+    let row = |((name, says), (_, kind)): (&(&str, &str), &(&str, &str))| {
+        let is_sample = |line: &&str| line.strip_prefix(name).is_some_and(|rest| !rest.starts_with(' '));
+        let sample = text.lines().find(is_sample).unwrap_or_default();
+        let labels = sample.split(['{', ',']).skip(1).filter_map(|label| label.split_once('=').map(|(label, _)| label));
+        let labels: Vec<_> = labels.filter(|label| *label != "le").map(|label| format!("`{label}`")).collect();
+        let total = if *kind == "counter" { "_total" } else { "" };
+        format!("| `{name}{total}` | {kind} | {} | {says} |\n", labels.join(", "))
+    };
+    words("# HELP ").iter().zip(&words("# TYPE ")).map(row).collect()
+}
+
+#[test]
+fn the_documentation_has_each_metric_as_it_is_exposed() {
+    let documented = fs::read_to_string("docs/metrics.md").unwrap();
+    let table = table();
+    assert!(documented.ends_with(&format!("|---|---|---|---|\n{table}")), "write this into docs/metrics.md:\n{table}");
 }
 
 /// Everything in a text that is named as our metrics are.
