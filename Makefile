@@ -48,3 +48,7 @@ bench: ## Compare CPU per request with nginx and HAProxy, side by side in one ru
 crds: ## Write crds/, and those of the chart, from the code
 	cargo run --locked --quiet -- crds --output crds
 	cargo run --locked --quiet -- crds --output charts/portcullis/crds
+
+.PHONY: reference
+reference: ## Write docs/reference/ from the code
+	PORTCULLIS_WRITE_REFERENCE=1 cargo test --locked --quiet --test docs reference

@@ -11,6 +11,13 @@ use tokio::net::TcpListener;
 use crate::metrics::Metrics;
 use crate::serve;
 
+/// Every path, and what it says.
+pub const PATHS: [(&str, &str); 3] = [
+    ("/livez", "200 while the process runs"),
+    ("/readyz", "200 from the first live snapshot to SIGTERM, else 503"),
+    ("/metrics", "the metrics, in the OpenMetrics text format"),
+];
+
 /// Whether the process wants traffic: not before the first snapshot is live, not after SIGTERM. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
@@ -67,7 +74,7 @@ mod tests {
         let readiness = Readiness::default();
         assert_eq!((status("/livez", &readiness), status("/readyz", &readiness)), (200, 503));
         readiness.set(true);
-        assert_eq!(status("/readyz", &readiness), 200);
+        assert_eq!(PATHS.map(|(path, _)| status(path, &readiness)), [200; 3]);
         readiness.set(false);
         assert_eq!(status("/readyz", &readiness), 503);
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Cluster, Laptop, NAMESPACE, Process};
 use crate::inspect::Scope;
@@ -76,6 +76,11 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
+}
+
+/// The command line, for its reference.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line.

@@ -14,6 +14,33 @@ pub const PREFIX: &str = "portcullis.dev/";
 /// The longest timeout: a deadline stays a point in time that a clock can tell.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
 
+/// Every name without the prefix, what it takes, and what it does.
+pub const KNOWN: [(&str, &str, &str); 15] = [
+    (
+        "access",
+        "`public`, `authenticated` or `policy`",
+        "who may pass; without it and without policies the class says so, by `access.default`",
+    ),
+    ("policies", "names of Policies of the same namespace", "attaches them"),
+    ("provider", "the name of an IdentityProvider that the class offers", "where people sign in; else the first"),
+    ("allowed-groups", "groups", "lets their members pass"),
+    ("allowed-emails", "e-mail addresses", "lets those people pass"),
+    ("allowed-email-domains", "domains", "lets everybody pass who has a verified address in one"),
+    ("identity-headers", "any of `user`, `email`, `groups`, `preferred-username`", "tells them to the upstream"),
+    ("ssl-redirect", "`true` or `false`", "plain HTTP leads to HTTPS; else where the Ingress has `tls`"),
+    ("websocket", "`true` or `false`", "forwards WebSockets; else `true`"),
+    (
+        "cors-allow-origin",
+        "origins such as `https://app.example.com`",
+        "whose pages may read a 401 and open WebSockets",
+    ),
+    ("connect-timeout", "a span of time such as `2s`", "bounds the opening of a connection to the upstream"),
+    ("request-timeout", "a span of time", "bounds the whole exchange"),
+    ("idle-timeout", "a span of time", "bounds the time in which nothing moves"),
+    ("request-body-limit", "bytes such as `512Ki` or `10Mi`", "refuses larger bodies with 413"),
+    ("backend-protocol", "`HTTP`", "what the upstream speaks"),
+];
+
 /// The annotations of an Ingress, as far as they could be read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Annotations {
@@ -295,6 +322,7 @@ mod tests {
             ("request-body-limit", "10Mi"),
             ("backend-protocol", "HTTP"),
         ];
+        assert_eq!(all.map(|(key, _)| key), KNOWN.map(|(key, ..)| key));
         let ours = all.map(|(key, value)| (format!("{PREFIX}{key}"), value.to_owned()));
         let others = [("kubernetes.io/ingress.class".to_owned(), "x".to_owned())];
         let (read, bad) = read(&ours.into_iter().chain(others).collect());

@@ -57,6 +57,16 @@ pub struct Answer {
     pub subject: Option<Identity>,
 }
 
+/// Every path, its methods, and what it does.
+pub const PATHS: [(&str, &str, &str); 6] = [
+    ("/.portcullis/", "GET, HEAD", "who is signed in: a page, or JSON or text by `Accept`"),
+    ("/.portcullis/login", "GET", "begins a sign-in; `return` is the path to come back to"),
+    ("/.portcullis/callback/{provider}", "GET", "where the provider sends the browser back to"),
+    ("/.portcullis/logout", "GET, HEAD, POST", "asks whether to sign out; POST does it"),
+    ("/.portcullis/signed-out", "GET, HEAD", "says that it is done"),
+    ("/.portcullis/style.css", "GET, HEAD", "the stylesheet of the pages"),
+];
+
 /// The own endpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Endpoint<'a> {
@@ -296,6 +306,9 @@ mod tests {
         ];
         for (path, endpoint) in table {
             assert_eq!(Endpoint::find(path), endpoint, "{path}");
+        }
+        for (path, ..) in PATHS {
+            assert!(!matches!(Endpoint::find(path), None | Some(Endpoint::Nothing)), "{path}");
         }
     }
 }

@@ -31,6 +31,22 @@ const AUTH_EMAIL: HeaderName = HeaderName::from_static("x-auth-request-email");
 const AUTH_GROUPS: HeaderName = HeaderName::from_static("x-auth-request-groups");
 const AUTH_USERNAME: HeaderName = HeaderName::from_static("x-auth-request-preferred-username");
 
+/// Every field that an upstream is told of us, and what it says.
+pub fn told() -> [(HeaderName, &'static str); 10] {
+    [
+        (AUTH_USER, "the user, where `identity-headers` asks for it"),
+        (AUTH_EMAIL, "the verified e-mail address, where `identity-headers` asks for it"),
+        (AUTH_GROUPS, "the groups between commas, where `identity-headers` asks for them"),
+        (AUTH_USERNAME, "what the provider calls the user, where `identity-headers` asks for it"),
+        (FORWARDED_FOR, "the address of the client"),
+        (FORWARDED_PROTO, "`http` or `https`, as the client spoke"),
+        (FORWARDED_HOST, "the host as browsers know it, with its port where that is not the usual one"),
+        (FORWARDED_PORT, "the port as browsers know it"),
+        (REQUEST_ID, "the id of the request, as audit and pages have it"),
+        (VIA, "that we were there, behind what others wrote"),
+    ]
+}
+
 /// How this process signs `Via` (RFC 9110 section 7.6.3): a pseudonym that no other process has.
 #[derive(Clone, Debug)]
 pub struct Pseudonym(HeaderValue);
@@ -252,15 +268,25 @@ fn is_ours_to_make(name: &str) -> bool {
 
 /// Names and beginnings of names by which upstreams believe what a proxy says: ours to write, never the client's.
 fn is_reserved(name: &str) -> bool {
-    let reserved: &[&str] = match name.as_bytes().first() {
-        Some(b'c') => &["client-cert"],
-        Some(b'e') => &["early-data"],
-        Some(b'f') => &["forwarded"],
-        Some(b'h') => &["http2-settings"],
-        Some(b'p') => &["proxy-"],
-        Some(b's') => &["ssl-client-"],
-        Some(b't') => &["true-client-ip"],
-        Some(b'x') => &[
+    name.bytes().next().is_some_and(|first| reserved_at(first).iter().any(|reserved| name.starts_with(reserved)))
+}
+
+/// Every beginning of a reserved name.
+pub fn reserved() -> impl Iterator<Item = &'static str> {
+    (b'a'..=b'z').flat_map(reserved_at).copied()
+}
+
+/// The reserved beginnings with this letter.
+fn reserved_at(first: u8) -> &'static [&'static str] {
+    match first {
+        b'c' => &["client-cert"],
+        b'e' => &["early-data"],
+        b'f' => &["forwarded"],
+        b'h' => &["http2-settings"],
+        b'p' => &["proxy-"],
+        b's' => &["ssl-client-"],
+        b't' => &["true-client-ip"],
+        b'x' => &[
             "x-auth-request-",
             "x-client-cert",
             "x-client-ip",
@@ -277,8 +303,7 @@ fn is_reserved(name: &str) -> bool {
             "x-ssl-client-",
         ],
         _ => &[],
-    };
-    reserved.iter().any(|reserved| name.starts_with(reserved))
+    }
 }
 
 /// The names that `Connection` lists (RFC 9110 section 7.6.1): they belong to the sender's connection.
@@ -397,6 +422,7 @@ mod tests {
             };
             let mut head = HeaderMap::new();
             add_forwarding(&mut head, &ours);
+            assert!(head.keys().all(|name| told().iter().any(|(told, _)| told == *name)), "{head:?}");
             let text = |name| head[name].to_str().unwrap().to_owned();
             (text("x-forwarded-proto"), text("x-forwarded-host"), text("x-forwarded-port"))
         };

@@ -1,0 +1,98 @@
+//! `docs/tasks.md` as its reader follows it: files are saved, commands are run, and what is printed is what is written there.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use portcullis::cli;
+
+/// A step of a document.
+#[derive(Debug)]
+enum Step<'a> {
+    /// A file is saved.
+    Save { file: &'a str, text: &'a str },
+    /// A command must go well; what is printed is in the block that follows, where there is one.
+    Run { commands: &'a str, printed: Option<&'a str> },
+    /// Commands for a cluster.
+    Cluster(&'a str),
+}
+
+#[test]
+fn the_tasks_do_what_they_say() {
+    let text = fs::read_to_string("docs/tasks.md").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("apps")).unwrap();
+    let (mut saved, mut run) = (0, 0);
+    for step in steps(&text) {
+        match step {
+            Step::Save { file, text } => {
+                fs::write(folder.path().join(file), text).unwrap();
+                saved += 1;
+            }
+            Step::Run { commands, printed } => {
+                let said = said(folder.path(), commands);
+                if let Some(printed) = printed {
+                    assert_eq!(said, printed, "{commands}");
+                }
+                run += 1;
+            }
+            Step::Cluster(_) => {}
+        }
+    }
+    assert_eq!((saved, run), (5, 5));
+}
+
+#[test]
+fn every_command_of_a_document_is_one() {
+    let mut checked = 0;
+    for document in super::documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        let blocks = steps(&text).into_iter().filter_map(|step| match step {
+            Step::Run { commands, .. } | Step::Cluster(commands) => Some(commands),
+            Step::Save { .. } => None,
+        });
+        for line in blocks.flat_map(str::lines).filter(|line| line.starts_with("portcullis ")) {
+            let alone = line.split(" | ").next().unwrap_or_default();
+            let parsed = cli::command().try_get_matches_from(alone.split(' '));
+            assert!(parsed.is_ok(), "{}: `{line}`: {}", document.display(), parsed.unwrap_err());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "only {checked} commands were found");
+}
+
+fn steps(text: &str) -> Vec<Step<'_>> {
+    let mut steps = vec![];
+    // Fences take turns: prose, block, prose.
+    let mut parts = text.split("```");
+    let mut prose = parts.next().unwrap_or_default();
+    while let (Some(block), Some(next)) = (parts.next(), parts.next()) {
+        let (language, body) = block.split_once('\n').unwrap_or((block, ""));
+        match language {
+            "yaml" => {
+                if let Some((_, rest)) = prose.rsplit_once("Save this as `") {
+                    steps.push(Step::Save { file: rest.split('`').next().unwrap_or_default(), text: body });
+                }
+            }
+            "sh" => steps.push(Step::Run { commands: body, printed: None }),
+            "text" => {
+                if let Some(Step::Run { printed, .. }) = steps.last_mut() {
+                    *printed = Some(body);
+                }
+            }
+            "console" => steps.push(Step::Cluster(body)),
+            _ => {}
+        }
+        prose = next;
+    }
+    steps
+}
+
+/// What the commands print on standard output, run one by one.
+fn said(folder: &Path, commands: &str) -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_portcullis")).parent().unwrap();
+    let script = format!("PATH={}:$PATH\n{commands}", binary.display());
+    let output = Command::new("sh").args(["-euc", &script]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{commands}{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
