@@ -1,6 +1,7 @@
 //! The settings of one process: flags, each also an environment variable `PORTCULLIS_…`. What belongs to a class is in
 //! its `Portcullis` object, not here.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -213,7 +214,7 @@ impl Process {
 
     /// Sends log lines to standard error, as asked for.
     pub fn start_logging(&self) -> anyhow::Result<()> {
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.log_level)?;
+        let filter = tracing_subscriber::EnvFilter::try_new(log_filter(&self.log_level).as_ref())?;
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let started = match self.log {
             LogFormat::Text => {
@@ -223,6 +224,11 @@ impl Process {
         };
         started.map_err(|error| anyhow::anyhow!("logging is started once: {error}"))
     }
+}
+
+/// Without the client's line for each failed call, unless it is asked for: whoever calls says once what comes of it.
+fn log_filter(asked: &str) -> Cow<'_, str> {
+    if asked.contains("kube_client") { asked.into() } else { format!("{asked},kube_client=off").into() }
 }
 
 impl FromStr for Listen {
@@ -281,6 +287,12 @@ mod tests {
         assert_eq!("off".parse(), Ok(Listen(None)));
         assert_eq!("[::]:8443".parse(), Ok(Listen(Some("[::]:8443".parse().unwrap()))));
         assert!("8443".parse::<Listen>().unwrap_err().contains("`off`"));
+    }
+
+    #[test]
+    fn the_client_of_the_api_server_logs_where_it_is_asked_to() {
+        assert_eq!(log_filter("info"), "info,kube_client=off");
+        assert_eq!(log_filter("warn,kube_client=debug"), "warn,kube_client=debug");
     }
 
     #[test]

@@ -78,13 +78,14 @@ impl Trail {
 
     /// The first lines, as many as are waited for.
     pub fn until(&self, count: usize) -> Vec<serde_json::Value> {
-        loop {
+        for _ in 0..2_000 {
             let lines = self.lines();
             if lines.len() >= count {
                 return lines;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        panic!("there are {} lines, and {count} were waited for", self.lines().len());
     }
 
     /// The lines so far.
