@@ -45,6 +45,9 @@ fn what_is_served(scene: &Scene<'_>) {
 }
 
 async fn who_is_signed_in(scene: &Scene<'_>) {
+    let revoke =
+        |arguments: &[&str]| ask(scene, &[&["sessions", "--namespace", INSTALLATION, "revoke"], arguments].concat());
+    revoke(&["--all"]).expect("what other journeys left can be revoked");
     let [ada, gus] = [signed_in(scene, &STAFF).await, signed_in(scene, &GUEST).await];
     let listed = |arguments: &[&str]| -> Vec<Value> {
         let arguments = [&["sessions", "--namespace", INSTALLATION, "list", "--output", "json"], arguments].concat();
@@ -58,8 +61,6 @@ async fn who_is_signed_in(scene: &Scene<'_>) {
     assert_eq!(fields, ["email", "expires", "groups", "host", "id", "issued", "provider", "subject"]);
     assert!(listed(&["--group", "nobody"]).is_empty());
 
-    let revoke =
-        |arguments: &[&str]| ask(scene, &[&["sessions", "--namespace", INSTALLATION, "revoke"], arguments].concat());
     assert!(revoke(&[]).is_err(), "whose must be said");
     revoke(&["--id", session["id"].as_str().expect("a text")]).expect("hers can be revoked");
     eventually("the end of her session", REVOKED, async || (status(&ada).await == 401).then_some(())).await;
