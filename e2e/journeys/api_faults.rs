@@ -12,7 +12,7 @@ use crate::support::client::Ask;
 use crate::support::controller::{PORTCULLIS, client};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::faulty_api::{FaultyApi, Mood};
-use crate::support::objects::{allow_group, ingress, policy};
+use crate::support::objects::{WATCHED, allow_group, ingress, policy};
 use crate::support::portcullis::Portcullis;
 use crate::support::provider::STAFF;
 use crate::support::scene::{APP, NEIGHBOUR, NEIGHBOUR_APP, Scene};
@@ -26,19 +26,6 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// Until somebody leads where the leader before was killed, and a while.
 const LED: Duration = Duration::from_secs(45);
-
-/// What is listed again where a watch cannot go on.
-const KINDS: [&str; 9] = [
-    "namespaces",
-    "secrets",
-    "services",
-    "endpointslices",
-    "ingressclasses",
-    "ingresses",
-    "identityproviders",
-    "policies",
-    "portcullises",
-];
 
 pub async fn journey(bed: &Bed) {
     let mut scene = Scene::open(bed, "api-faults", 300).await;
@@ -90,7 +77,8 @@ async fn everything_expires(scene: &Scene<'_>, api: &FaultyApi) {
     cluster.restart_api_server().await;
     api.turns(Mood::Sound);
     scene.visitor().comes_to(NEIGHBOUR_APP, 503).await;
-    eventually("a list of each kind", SOON, async || KINDS.iter().all(|kind| api.has_listed(kind)).then_some(())).await;
+    eventually("a list of each kind", SOON, async || WATCHED.iter().all(|kind| api.has_listed(kind)).then_some(()))
+        .await;
     signs_in_again(scene).await;
 }
 

@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use crate::support::bed::Bed;
-use crate::support::client::{Ask, Client};
+use crate::support::client::Client;
 use crate::support::eventually::{SOON, eventually};
 use crate::support::objects::INSTALLATION;
 use crate::support::portcullis::Portcullis;
@@ -25,14 +25,14 @@ pub async fn journey(bed: &Bed) {
     let mut scene = Scene::open(bed, "keys", 300).await;
     scene.publish_for_staff().await;
     scene.publish("open", NEIGHBOUR, json!({"portcullis.dev/access": "public"})).await;
-    let before = signed_in(&scene).await;
+    let before = scene.signed_in(APP, &STAFF).await;
     let first = active(bed);
     let rotated = keys(bed, &["rotate"]);
     assert!(rotated.contains("pending"), "{rotated}");
 
     // The keys of an earlier journey may be in use again: what counts is that there are others now.
     eventually("the new keys to be in use", IN_USE, async || {
-        assert_eq!(status(&before).await, 200, "nobody is signed out on the way");
+        assert_eq!(before.status(APP).await, 200, "nobody is signed out on the way");
         (active(bed) != first).then_some(())
     })
     .await;
@@ -41,13 +41,14 @@ pub async fn journey(bed: &Bed) {
         (Some(epoch) == active(bed).parse().ok()).then_some(person)
     })
     .await;
-    assert_eq!((status(&before).await, status(&after).await), (200, 200));
+    assert_eq!((before.status(APP).await, after.status(APP).await), (200, 200));
     let kept = keys(bed, &["retire"]);
     assert!(kept.contains("Keys retired: 0") && kept.contains("opens only"), "what is in use is kept: {kept}");
 
     keys(bed, &["retire", "--now"]);
-    eventually("the end of what the old key sealed", SOON, async || (status(&before).await == 401).then_some(())).await;
-    assert_eq!(status(&after).await, 200, "others go on");
+    eventually("the end of what the old key sealed", SOON, async || (before.status(APP).await == 401).then_some(()))
+        .await;
+    assert_eq!(after.status(APP).await, 200, "others go on");
     let good = ring(bed);
     put_ring(bed, &json!(BASE64.encode(b"rubbish")));
     sign_in_is_closed_and_told(&scene, &after).await;
@@ -58,13 +59,13 @@ pub async fn journey(bed: &Bed) {
     scene.portcullis.ready().await;
     assert_eq!(scene.visitor().browse(NEIGHBOUR_APP).await.status, 200, "what is open is served");
     let received = scene.app.received().len();
-    assert_eq!((status(&after).await, scene.visitor().browse(APP).await.status), (503, 503));
+    assert_eq!((after.status(APP).await, scene.visitor().browse(APP).await.status), (503, 503));
     assert_eq!(scene.app.received().len(), received, "nothing reaches the app");
     assert_eq!(ring(bed), json!(BASE64.encode(b"rubbish")), "it is never replaced");
 
     put_ring(bed, &good);
-    eventually("the session to be read again", SOON, async || (status(&after).await == 200).then_some(())).await;
-    assert_eq!(status(&signed_in(&scene).await).await, 200);
+    eventually("the session to be read again", SOON, async || (after.status(APP).await == 200).then_some(())).await;
+    assert_eq!(scene.signed_in(APP, &STAFF).await.status(APP).await, 200);
     scene.portcullis.stop().await;
 }
 
@@ -72,7 +73,7 @@ pub async fn journey(bed: &Bed) {
 async fn sign_in_is_closed_and_told(scene: &Scene<'_>, person: &Client) {
     let closed = async || (scene.visitor().browse(APP).await.status == 503).then_some(());
     eventually("sign-in to be closed", SOON, closed).await;
-    assert_eq!(status(person).await, 200, "who is signed in goes on");
+    assert_eq!(person.status(APP).await, 200, "who is signed in goes on");
     eventually("an Event about the ring", SOON, async || {
         let events = scene.bed.cluster.read(&["events.events.k8s.io", "--namespace", INSTALLATION]);
         let mut all = events["items"].as_array().expect("a list").iter();
@@ -101,22 +102,9 @@ fn active(bed: &Bed) -> String {
     row.unwrap_or_else(|| panic!("no active key: {table}")).swap_remove(1)
 }
 
-async fn status(person: &Client) -> u16 {
-    person.send(Ask::get(APP)).await.status
-}
-
-async fn signed_in(scene: &Scene<'_>) -> Client {
-    let person = scene.visitor();
-    assert_eq!(person.sign_in(APP, &STAFF).await.status, 200);
-    person
-}
-
 /// Somebody signed in, and the epoch under which that rests: the second byte of the record.
 async fn signed_in_with_epoch(scene: &Scene<'_>) -> (Client, u8) {
-    let before = scene.session_secrets();
-    let person = signed_in(scene).await;
-    let secret = scene.session_secrets().into_iter().find(|name| !before.contains(name));
-    let secret = secret.expect("a session rests in a Secret");
+    let (person, secret) = scene.signed_in_with_secret().await;
     let object: Value = scene.bed.cluster.read(&["secret", &secret, "--namespace", INSTALLATION]);
     let record = object["data"]["record"].as_str().expect("its record");
     (person, BASE64.decode(record.as_bytes()).expect("Secrets are base64")[1])

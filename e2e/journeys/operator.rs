@@ -7,11 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::bed::Bed;
-use crate::support::client::{Ask, Client};
 use crate::support::eventually::eventually;
 use crate::support::objects::INSTALLATION;
 use crate::support::portcullis::PROGRAM;
-use crate::support::provider::{GUEST, Person, STAFF};
+use crate::support::provider::{GUEST, STAFF};
 use crate::support::scene::{HOST, NEIGHBOUR, NEIGHBOUR_APP, Scene};
 
 /// Within this time a revoked session ends everywhere.
@@ -48,7 +47,7 @@ async fn who_is_signed_in(scene: &Scene<'_>) {
     let revoke =
         |arguments: &[&str]| ask(scene, &[&["sessions", "--namespace", INSTALLATION, "revoke"], arguments].concat());
     revoke(&["--all"]).expect("what other journeys left can be revoked");
-    let [ada, gus] = [signed_in(scene, &STAFF).await, signed_in(scene, &GUEST).await];
+    let [ada, gus] = [scene.signed_in(NEIGHBOUR_APP, &STAFF).await, scene.signed_in(NEIGHBOUR_APP, &GUEST).await];
     let listed = |arguments: &[&str]| -> Vec<Value> {
         let arguments = [&["sessions", "--namespace", INSTALLATION, "list", "--output", "json"], arguments].concat();
         serde_json::from_str(&ask(scene, &arguments).expect("sessions can be listed")).expect("it is JSON")
@@ -63,22 +62,18 @@ async fn who_is_signed_in(scene: &Scene<'_>) {
 
     assert!(revoke(&[]).is_err(), "whose must be said");
     revoke(&["--id", session["id"].as_str().expect("a text")]).expect("hers can be revoked");
-    eventually("the end of her session", REVOKED, async || (status(&ada).await == 401).then_some(())).await;
-    assert_eq!(status(&gus).await, 200, "his goes on");
+    eventually("the end of her session", REVOKED, async || (ada.status(NEIGHBOUR_APP).await == 401).then_some(()))
+        .await;
+    assert_eq!(gus.status(NEIGHBOUR_APP).await, 200, "his goes on");
     revoke(&["--provider", "corp"]).expect("all of a provider can be revoked");
-    eventually("the end of his session", REVOKED, async || (status(&gus).await == 401).then_some(())).await;
+    eventually("the end of his session", REVOKED, async || (gus.status(NEIGHBOUR_APP).await == 401).then_some(()))
+        .await;
     assert!(listed(&[]).is_empty());
-    assert_eq!(status(&signed_in(scene, &STAFF).await).await, 200, "whoever signs in anew is let in");
-}
-
-async fn signed_in(scene: &Scene<'_>, person: &Person) -> Client {
-    let visitor = scene.visitor();
-    assert_eq!(visitor.sign_in(NEIGHBOUR_APP, person).await.status, 200);
-    visitor
-}
-
-async fn status(person: &Client) -> u16 {
-    person.send(Ask::get(NEIGHBOUR_APP)).await.status
+    assert_eq!(
+        scene.signed_in(NEIGHBOUR_APP, &STAFF).await.status(NEIGHBOUR_APP).await,
+        200,
+        "whoever signs in anew is let in"
+    );
 }
 
 /// What the program prints, or all that it says where it fails.

@@ -37,7 +37,7 @@ pub async fn journey(bed: &Bed) {
     let before = scene.session_secrets();
 
     signed_out_at_one_is_signed_out_at_the_other(&scene).await;
-    let person = signed_in(&scene).await;
+    let person = scene.signed_in(APP, &STAFF).await;
     assert_eq!(scene.session_secrets(), before, "no session rests in a Secret");
     redis.plant(&dump::canary());
     let dump = redis.dump();
@@ -45,7 +45,7 @@ pub async fn journey(bed: &Bed) {
     dump::shows_nothing(&dump, &scene, &person).await;
 
     // Each has it in its cache from here on.
-    assert_eq!((status(&person).await, status(&person.at(OTHER)).await), (200, 200));
+    assert_eq!((person.status(APP).await, person.at(OTHER).status(APP).await), (200, 200));
     redis.kill();
     nobody_new_gets_in(&scene, &person).await;
     redis.restart().await;
@@ -54,43 +54,33 @@ pub async fn journey(bed: &Bed) {
 
     // A replica that dies takes no session along.
     scene.portcullis.kill();
-    assert_eq!(status(&person.at(OTHER)).await, 200);
+    assert_eq!(person.at(OTHER).status(APP).await, 200);
     scene.portcullis = Portcullis::start_at(&one, &scene.folder, &bed.cluster.portcullis, &bed.authority);
     scene.portcullis.ready().await;
-    assert_eq!(status(&person).await, 200);
+    assert_eq!(person.status(APP).await, 200);
     other.stop().await;
     scene.portcullis.stop().await;
 }
 
 async fn signed_out_at_one_is_signed_out_at_the_other(scene: &Scene<'_>) {
-    let person = signed_in(scene).await;
+    let person = scene.signed_in(APP, &STAFF).await;
     let elsewhere = person.at(OTHER);
-    assert_eq!(status(&elsewhere).await, 200);
+    assert_eq!(elsewhere.status(APP).await, 200);
     let cookies = person.copy();
     let signed_out = elsewhere.send(Ask::post(&format!("{APP}/.portcullis/logout"), "")).await;
     assert_eq!(signed_out.status, 303);
-    let gone = async || (status(&cookies).await == 401).then_some(());
+    let gone = async || (cookies.status(APP).await == 401).then_some(());
     eventually("the session to be gone at the first replica", REVOKED, gone).await;
     let received = scene.app.received().len();
-    assert_eq!((status(&cookies).await, status(&cookies.at(OTHER)).await), (401, 401));
+    assert_eq!((cookies.status(APP).await, cookies.at(OTHER).status(APP).await), (401, 401));
     assert_eq!(scene.app.received().len(), received, "nothing reaches the app");
 }
 
 /// Redis is gone: who is in a cache goes on, others are told to come back later.
 async fn nobody_new_gets_in(scene: &Scene<'_>, person: &Client) {
-    assert_eq!((status(person).await, status(&person.at(OTHER)).await), (200, 200));
+    assert_eq!((person.status(APP).await, person.at(OTHER).status(APP).await), (200, 200));
     let late = scene.visitor().sign_in(APP, &STAFF).await;
     assert_eq!(late.status, 503, "{}", late.text());
     assert!(late.headers.contains_key("retry-after"), "{:?}", late.headers);
-    assert_eq!((status(person).await, status(&person.at(OTHER)).await), (200, 200));
-}
-
-async fn signed_in(scene: &Scene<'_>) -> Client {
-    let person = scene.visitor();
-    assert_eq!(person.sign_in(APP, &STAFF).await.status, 200);
-    person
-}
-
-async fn status(person: &Client) -> u16 {
-    person.send(Ask::get(APP)).await.status
+    assert_eq!((person.status(APP).await, person.at(OTHER).status(APP).await), (200, 200));
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::bed::Bed;
 use crate::support::controller::{InProcess, client};
 use crate::support::eventually::SOON;
-use crate::support::objects::{self, INSTALLATION};
+use crate::support::objects::{self, INSTALLATION, WATCHED};
 use crate::support::portcullis::PUBLISHED;
 
 /// How long to look, at least, for what must not come, where nothing tells that it never will.
@@ -50,18 +50,6 @@ const VERBS: &[(&str, &[&str], Use)] = &[
     ("create", &["secrets"], Use::Stores),
     ("update", &["secrets"], Use::Stores),
     ("delete", &["secrets"], Use::Stores),
-];
-
-const WATCHED: &[&str] = &[
-    "namespaces",
-    "secrets",
-    "services",
-    "endpointslices",
-    "ingressclasses",
-    "ingresses",
-    "identityproviders",
-    "policies",
-    "portcullises",
 ];
 
 const WRITTEN: &[&str] =

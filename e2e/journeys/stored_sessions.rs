@@ -54,7 +54,7 @@ async fn another_replica_hears_of_it(scene: &Scene<'_>, store: SecretStore) {
     let stranger = Ticket::new([0; 32], Clock::system().now());
     eventually("the first list", SOON, async || matches!(replica.lookup(&stranger), Lookup::Gone).then_some(())).await;
 
-    let person = signed_in(scene).await;
+    let person = scene.signed_in(APP, &STAFF).await;
     let host = Host::parse(HOST).expect("it is a host");
     let cookies = person.cookies(HOST).expect("signed in");
     let TicketState::Valid(ticket) = replica.ticket(&host, [cookies.as_bytes()]) else {
@@ -77,9 +77,9 @@ async fn another_replica_hears_of_it(scene: &Scene<'_>, store: SecretStore) {
 }
 
 async fn a_swapped_or_edited_record_is_nobodys(scene: &Scene<'_>) {
-    let (mine, my_secret) = signed_in_with_secret(scene).await;
-    let (theirs, their_secret) = signed_in_with_secret(scene).await;
-    let (neighbour, _) = signed_in_with_secret(scene).await;
+    let (mine, my_secret) = scene.signed_in_with_secret().await;
+    let (theirs, their_secret) = scene.signed_in_with_secret().await;
+    let (neighbour, _) = scene.signed_in_with_secret().await;
     let (my_record, their_record) = (record(scene, &my_secret), record(scene, &their_secret));
 
     put_record(scene, &my_secret, &their_record);
@@ -88,38 +88,20 @@ async fn a_swapped_or_edited_record_is_nobodys(scene: &Scene<'_>) {
     is_signed_out(scene, &theirs).await;
 
     put_record(scene, &my_secret, &my_record);
-    eventually("the repaired session", SOON, async || (status(&mine).await == 200).then_some(())).await;
+    eventually("the repaired session", SOON, async || (mine.status(APP).await == 200).then_some(())).await;
     let mut edited = my_record.clone();
     *edited.last_mut().expect("a record is not empty") ^= 1;
     put_record(scene, &my_secret, &edited);
     is_signed_out(scene, &mine).await;
-    assert_eq!(status(&neighbour).await, 200, "others go on");
+    assert_eq!(neighbour.status(APP).await, 200, "others go on");
 }
 
 /// Waits until the browser counts as signed out; from then on nothing of it reaches the app, while others do.
 async fn is_signed_out(scene: &Scene<'_>, person: &Client) {
-    eventually("the session to be nobody's", SOON, async || (status(person).await == 401).then_some(())).await;
+    eventually("the session to be nobody's", SOON, async || (person.status(APP).await == 401).then_some(())).await;
     let before = scene.app.received().len();
-    assert_eq!(status(person).await, 401);
+    assert_eq!(person.status(APP).await, 401);
     assert_eq!(scene.app.received().len(), before);
-}
-
-async fn status(person: &Client) -> u16 {
-    person.send(Ask::get(APP)).await.status
-}
-
-async fn signed_in(scene: &Scene<'_>) -> Client {
-    let person = scene.visitor();
-    assert_eq!(person.sign_in(APP, &STAFF).await.status, 200);
-    person
-}
-
-/// Somebody signed in, and the Secret in which that rests.
-async fn signed_in_with_secret(scene: &Scene<'_>) -> (Client, String) {
-    let before = scene.session_secrets();
-    let person = signed_in(scene).await;
-    let secret = scene.session_secrets().into_iter().find(|name| !before.contains(name));
-    (person, secret.expect("a session rests in a Secret"))
 }
 
 fn record(scene: &Scene<'_>, secret: &str) -> Vec<u8> {

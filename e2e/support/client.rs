@@ -132,7 +132,12 @@ impl Client {
         self.try_send(ask).await.unwrap_or_else(|error| panic!("{url}: {error}"))
     }
 
-    /// The same, where a failure is an answer.
+    /// The status that an address answers with.
+    pub async fn status(&self, url: &str) -> u16 {
+        self.send(Ask::get(url)).await.status
+    }
+
+    /// Sends as [`Client::send`] does, where a failure is an answer.
     pub async fn try_send(&self, ask: Ask) -> io::Result<Answer> {
         let mut kept = self.connect(&ask.url).await?;
         let url = ask.url.clone();

@@ -8,6 +8,19 @@ use super::provider::{CLIENT_ID, CLIENT_SECRET, ISSUER};
 /// The namespace of the installation.
 pub const INSTALLATION: &str = "portcullis-system";
 
+/// The resources that an installation watches.
+pub const WATCHED: &[&str] = &[
+    "namespaces",
+    "secrets",
+    "services",
+    "endpointslices",
+    "ingressclasses",
+    "ingresses",
+    "identityproviders",
+    "policies",
+    "portcullises",
+];
+
 /// The port of every app.
 pub const APP_PORT: u16 = 3000;
 

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::eventually::eventually;
 use super::objects;
 use super::portcullis::{HERE, PUBLISHED, Place, Portcullis};
-use super::provider::Provider;
+use super::provider::{Person, Provider, STAFF};
 
 /// The guarded app of most journeys.
 pub const HOST: &str = "app.localhost";
@@ -118,5 +118,20 @@ impl<'a> Scene<'a> {
     /// Somebody without a session.
     pub fn visitor(&self) -> Client {
         Client::new(&self.bed.authority)
+    }
+
+    /// Somebody who came to an address and signed in.
+    pub async fn signed_in(&self, url: &str, person: &Person) -> Client {
+        let visitor = self.visitor();
+        assert_eq!(visitor.sign_in(url, person).await.status, 200);
+        visitor
+    }
+
+    /// One of the staff who signed in at the app, and the Secret in which that rests.
+    pub async fn signed_in_with_secret(&self) -> (Client, String) {
+        let before = self.session_secrets();
+        let person = self.signed_in(APP, &STAFF).await;
+        let secret = self.session_secrets().into_iter().find(|name| !before.contains(name));
+        (person, secret.expect("a session rests in a Secret"))
     }
 }

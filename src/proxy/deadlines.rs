@@ -58,16 +58,14 @@ impl Deadlines {
     pub(super) async fn beat(self, stop: CancellationToken) {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(beat.tick()).await.is_some() {
+            self.look(Instant::now(), false);
+        }
+        self.0.stopping.set(true);
+        self.look(Instant::now(), true);
         loop {
-            let tick = beat.tick();
-            let stopped = if self.stopping() {
-                tick.await;
-                false
-            } else {
-                stop.run_until_cancelled(tick).await.is_none()
-            };
-            self.0.stopping.set(self.stopping() || stopped);
-            self.look(Instant::now(), stopped);
+            beat.tick().await;
+            self.look(Instant::now(), false);
         }
     }
 
