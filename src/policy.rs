@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-pub use authorize::decide;
+pub use authorize::{decide, decide_preflight};
 pub use decision::{AccessRequest, Challenge, Decision, Denial, Permit, Reason, Verdict};
 
 use crate::host::HostMatch;

@@ -44,6 +44,8 @@ pub struct RouteSettings {
     pub websocket: bool,
     /// Origins, beside the own one, from which a browser may call (`cors-allow-origin`).
     pub allowed_origins: Box<[Box<str>]>,
+    /// Whether CORS preflights pass before anybody signed in (`cors-preflight`).
+    pub cors_preflight: bool,
     /// Opening a connection.
     pub connect_timeout: Option<Duration>,
     /// The whole exchange.
@@ -75,6 +77,7 @@ impl Default for RouteSettings {
             ssl_redirect: true,
             websocket: true,
             allowed_origins: Box::default(),
+            cors_preflight: false,
             connect_timeout: None,
             request_timeout: None,
             idle_timeout: None,

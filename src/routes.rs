@@ -28,7 +28,7 @@ pub fn main(scope: &Scope, unprotected: bool, choice: Choice) -> anyhow::Result<
 
 /// Whether some request of somebody who is not signed in may pass.
 fn is_unprotected(route: &Route) -> bool {
-    route.access.policy().is_some_and(|policy| policy.lets_strangers_pass())
+    route.access.policy().is_some_and(|policy| policy.lets_strangers_pass() || route.settings.cors_preflight)
 }
 
 fn table(rows: &[Row]) -> String {
@@ -41,7 +41,7 @@ fn table(rows: &[Row]) -> String {
 
 impl Row {
     fn of(route: &Route) -> Self {
-        let (access, who) = match &route.access {
+        let (access, mut who) = match &route.access {
             Access::Open(_) => ("open", vec!["anyone".to_owned()]),
             Access::Guarded { policy, .. } if policy.rules.is_empty() => {
                 ("guarded", vec!["nobody: no policy".to_owned()])
@@ -49,6 +49,9 @@ impl Row {
             Access::Guarded { policy, .. } => ("guarded", policy.rules.iter().map(ToString::to_string).collect()),
             Access::Closed(ClosedReason(reason)) => ("closed", vec![format!("nobody: {reason}")]),
         };
+        if access == "guarded" && route.settings.cors_preflight {
+            who.push("anyone, for CORS preflights".to_owned());
+        }
         Self {
             host: route.host.to_string(),
             path: route.path.as_ref().map_or_else(|| "(all others)".to_owned(), ToString::to_string),

@@ -15,7 +15,7 @@ pub const PREFIX: &str = "portcullis.dev/";
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// Every name without the prefix, what it takes, and what it does.
-pub const KNOWN: [(&str, &str, &str); 15] = [
+pub const KNOWN: [(&str, &str, &str); 16] = [
     (
         "access",
         "`public`, `authenticated` or `policy`",
@@ -33,6 +33,11 @@ pub const KNOWN: [(&str, &str, &str); 15] = [
         "cors-allow-origin",
         "origins such as `https://app.example.com`",
         "whose pages may read a 401 and open WebSockets",
+    ),
+    (
+        "cors-preflight",
+        "`true` or `false`",
+        "lets CORS preflights pass before sign-in, without credentials; else `false`",
     ),
     ("connect-timeout", "a span of time such as `2s`", "bounds the opening of a connection to the upstream"),
     ("request-timeout", "a span of time", "bounds the whole exchange"),
@@ -64,6 +69,8 @@ pub struct Annotations {
     pub websocket: Option<bool>,
     /// `cors-allow-origin`: origins in the form in which browsers send them.
     pub cors_allow_origin: Vec<String>,
+    /// `cors-preflight`.
+    pub cors_preflight: Option<bool>,
     /// `connect-timeout`.
     pub connect_timeout: Option<Duration>,
     /// `request-timeout`.
@@ -165,6 +172,7 @@ impl Annotations {
             "ssl-redirect" => self.ssl_redirect = Some(switch(value)?),
             "websocket" => self.websocket = Some(switch(value)?),
             "cors-allow-origin" => self.cors_allow_origin = origins(value)?,
+            "cors-preflight" => self.cors_preflight = Some(switch(value)?),
             "connect-timeout" => self.connect_timeout = Some(timeout(value)?),
             "request-timeout" => self.request_timeout = Some(timeout(value)?),
             "idle-timeout" => self.idle_timeout = Some(timeout(value)?),
@@ -316,6 +324,7 @@ mod tests {
             ("ssl-redirect", "false"),
             ("websocket", "true"),
             ("cors-allow-origin", "https://App.example.com:443, http://localhost:3000"),
+            ("cors-preflight", "true"),
             ("connect-timeout", "2s"),
             ("request-timeout", "1m30s"),
             ("idle-timeout", "500ms"),
@@ -341,6 +350,7 @@ mod tests {
                 ssl_redirect: Some(false),
                 websocket: Some(true),
                 cors_allow_origin: texts(&["https://app.example.com", "http://localhost:3000"]),
+                cors_preflight: Some(true),
                 connect_timeout: Some(Duration::from_secs(2)),
                 request_timeout: Some(Duration::from_secs(90)),
                 idle_timeout: Some(Duration::from_millis(500)),
@@ -390,6 +400,7 @@ mod tests {
             ("cors-allow-origin", "https://example.com/"),
             ("cors-allow-origin", "https://u@example.com"),
             ("cors-allow-origin", "ftp://example.com"),
+            ("cors-preflight", "1"),
             ("connect-timeout", "0s"),
             ("request-timeout", "10"),
             ("idle-timeout", "never"),

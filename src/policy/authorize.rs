@@ -40,6 +40,17 @@ pub fn decide<S>(slot: S, policy: &Policy, request: &AccessRequest<'_>) -> Decis
     }
 }
 
+/// Decides over a CORS preflight on a route that lets them pass: browsers send no credentials along, so that whoever would
+/// be asked to sign in may pass, and whom no rule allows too. A rule that denies without asking who it is holds.
+pub fn decide_preflight<S>(slot: S, policy: &Policy, request: &AccessRequest<'_>) -> Decision<S> {
+    let slot = match decide(slot, policy, request) {
+        Decision::Challenge(challenge) => challenge.spend().0,
+        Decision::Deny(denial) if denial.verdict().reason == Reason::NoRuleAllows => denial.spend().0,
+        decided => return decided,
+    };
+    Decision::Allow(Permit::new(slot, Reason::CorsPreflight, None))
+}
+
 /// What one rule says of a request, weakest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Voice {

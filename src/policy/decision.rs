@@ -119,6 +119,8 @@ pub enum Reason {
     RuleAllows,
     /// A rule denies.
     RuleDenies,
+    /// The route lets CORS preflights pass.
+    CorsPreflight,
     /// No rule allows.
     NoRuleAllows,
     /// A rule needs to know who asks.
@@ -133,6 +135,7 @@ impl Reason {
         match self {
             Self::RuleAllows => "rule_allows",
             Self::RuleDenies => "rule_denies",
+            Self::CorsPreflight => "cors_preflight",
             Self::NoRuleAllows => "no_rule_allows",
             Self::SignInRequired => "sign_in_required",
             Self::AmbiguousPath => "ambiguous_path",

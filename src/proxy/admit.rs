@@ -3,7 +3,7 @@
 //! [`admit`] reads the raw head once. Router, policy and forwarder take only the [`CanonicalRequest`]: no raw target
 //! travels past here, and of the inbound fields only what [`CanonicalRequest`] hands out.
 
-use http::header::COOKIE;
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 
@@ -124,6 +124,13 @@ impl CanonicalRequest {
         let mut values = self.fields.get_all(name).iter();
         let value = values.next()?.to_str().ok()?;
         values.next().is_none().then_some(value)
+    }
+
+    /// Whether its head is one of a CORS preflight, which browsers send without credentials (Fetch, section 4.8).
+    pub fn is_preflight(&self) -> bool {
+        self.method == Method::OPTIONS
+            && [&ORIGIN, &ACCESS_CONTROL_REQUEST_METHOD].into_iter().all(|name| self.header(name).is_some())
+            && ![&COOKIE, &AUTHORIZATION].into_iter().any(|name| self.fields.contains_key(name))
     }
 
     /// Whether the client asks to go on as a WebSocket.

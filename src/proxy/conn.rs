@@ -52,10 +52,21 @@ pub enum Transport {
     /// TLS.
     Tls {
         /// The server name that the client asked for (RFC 6066 section 3).
-        server_name: Option<Host>,
+        server_name: ServerName,
         /// The certificate that it was shown.
         certificate: Arc<Certificate>,
     },
+}
+
+/// The server name of a handshake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServerName {
+    /// None was sent.
+    Absent,
+    /// A host.
+    Host(Host),
+    /// A name that no host can have, and no request's is equal to.
+    NoHost,
 }
 
 /// The scheme of a request: the listener's, never what the request says.
@@ -99,10 +110,19 @@ impl Conn {
     /// Whether a request for `host` came over a connection made for another one: a server name was sent, it differs, and
     /// the certificate shown is not good for `host` (RFC 9110 section 15.5.20).
     pub fn misdirected(&self, host: &Host) -> bool {
-        match &self.transport {
-            Transport::Tls { server_name: Some(name), certificate } => name != host && !certificate.covers(host),
-            Transport::Tls { server_name: None, .. } | Transport::Plain => false,
-        }
+        let Transport::Tls { server_name, certificate } = &self.transport else { return false };
+        let differs = match server_name {
+            ServerName::Absent => false,
+            ServerName::Host(name) => name != host,
+            ServerName::NoHost => true,
+        };
+        differs && !certificate.covers(host)
+    }
+}
+
+impl From<Option<&str>> for ServerName {
+    fn from(name: Option<&str>) -> Self {
+        name.map_or(Self::Absent, |name| Host::parse(name).map_or(Self::NoHost, Self::Host))
     }
 }
 

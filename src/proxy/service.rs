@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use rand::rngs::StdRng;
 use rand::{Rng, make_rng};
@@ -19,7 +20,7 @@ use crate::clock::Clock;
 use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::oidc::Oidc;
-use crate::policy::{AccessRequest, Decision, Permit, Policy, decide};
+use crate::policy::{AccessRequest, Decision, Permit, Policy, decide, decide_preflight};
 use crate::route::{Access, NotFound, Route};
 use crate::session::Sessions;
 use crate::snapshot::{Reader, Snapshot};
@@ -154,7 +155,8 @@ impl Service {
             let answer = asked.to_https();
             return Ok(trail.answer(answer));
         }
-        let (policy, caller) = self.caller_of(request, route).await?;
+        let preflight = route.settings.cors_preflight && request.is_preflight() && body.is_end_stream();
+        let (policy, caller) = self.caller_of(request, route, preflight).await?;
         let access = AccessRequest {
             method: request.method().as_str(),
             host: request.host(),
@@ -163,7 +165,8 @@ impl Service {
             principal: caller.principal(),
         };
         let slot = trail.slot.take().expect("reserved before, spent by a decision alone");
-        let (slot, answer) = match decide(slot, policy, &access) {
+        let decision = if preflight { decide_preflight } else { decide };
+        let (slot, answer) = match decision(slot, policy, &access) {
             Decision::Allow(permit) => return Ok(self.forward(permit, caller, body, (conn, route), trail).await),
             Decision::Challenge(challenge) => {
                 let (slot, verdict) = challenge.spend();
@@ -178,11 +181,13 @@ impl Service {
         answer.map(|answer| trail.answer(answer))
     }
 
-    /// Who asks, and the policy to weigh it by; a WebSocket only where the route has them and the page may.
+    /// Who asks, and the policy to weigh it by; a WebSocket only where the route has them and the page may. A preflight is
+    /// nobody's.
     async fn caller_of<'r>(
         &self,
         request: &CanonicalRequest,
         route: &'r Route,
+        preflight: bool,
     ) -> Result<(&'r Policy, Caller), Rejection> {
         if request.is_websocket() && !route.settings.websocket {
             return Err(Refusal::UpgradeRefused.into());
@@ -190,6 +195,7 @@ impl Service {
         match &route.access {
             Access::Closed(reason) => Err(Refusal::RouteClosed.because(reason.0.to_string())),
             Access::Open(policy) => Ok((policy, Caller::Nobody("sign_in_required"))),
+            Access::Guarded { policy, .. } if preflight => Ok((policy, Caller::Nobody("cors_preflight"))),
             Access::Guarded { policy, provider } => {
                 let caller = authenticate(&self.shared, request, provider.as_ref(), route.settings.session).await?;
                 let port = self.shared.public_https_port;

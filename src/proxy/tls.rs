@@ -23,10 +23,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::host::Host;
 use crate::snapshot::Reader;
 
-use super::conn::Transport;
+use super::conn::{ServerName, Transport};
 
 /// The cipher suites in order of preference: AES-256 first, and within a strength ECDSA before RSA.
 const SUITES: [SupportedCipherSuite; 9] = [
@@ -90,7 +89,7 @@ impl Tls {
             let hello = hello.client_hello();
             let name = hello.server_name();
             let snapshot = self.reader.load();
-            (name.and_then(|name| Host::parse(name).ok()), snapshot.certificates.find(name).cloned())
+            (ServerName::from(name), snapshot.certificates.find(name).cloned())
         };
         let key = certificate.as_ref().map(|certificate| Arc::clone(&certificate.key));
         let mut config = self.config.clone();

@@ -284,7 +284,8 @@ fn contradictions_about_access_close_the_ingress() {
     told.case("authenticated with allowed", site.told());
     told.case("policy without any", good().annotate("team/site", "access", "policy").told());
     let forbidden = good().set("Portcullis default", "/spec/access/public", json!("Forbidden"));
-    told.case("public forbidden", forbidden.told());
+    told.case("public forbidden", forbidden.clone().told());
+    told.case("preflight forbidden", forbidden.annotate("shop/web", "cors-preflight", "true").told());
     assert_snapshot!(told);
 }
 

@@ -144,6 +144,7 @@ fn annotations_and_class_make_the_settings() {
         .annotate("shop/web", "websocket", "false")
         .annotate("shop/web", "ssl-redirect", "false")
         .annotate("shop/web", "cors-allow-origin", "https://app.example.com")
+        .annotate("shop/web", "cors-preflight", "true")
         .annotate("shop/web", "connect-timeout", "1s")
         .annotate("shop/web", "request-timeout", "2s")
         .annotate("shop/web", "idle-timeout", "3s")
@@ -155,6 +156,7 @@ fn annotations_and_class_make_the_settings() {
         ssl_redirect: false,
         websocket: false,
         allowed_origins: ["https://app.example.com".into()].into(),
+        cors_preflight: true,
         connect_timeout: Some(Duration::from_secs(1)),
         request_timeout: Some(Duration::from_secs(2)),
         idle_timeout: Some(Duration::from_secs(3)),

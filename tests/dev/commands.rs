@@ -50,7 +50,7 @@ spec:
             .replace("portcullis.dev/access: public", annotations)
     };
     let mixed = ingress("mixed", "portcullis.dev/policies: mixed");
-    let team = ingress("team", "portcullis.dev/allowed-groups: 'a,b'");
+    let team = ingress("team", "portcullis.dev/allowed-groups: 'a,b', portcullis.dev/cors-preflight: 'true'");
     GUARDED.replace("ECHO", "8080") + staff + &mixed + &team
 }
 
@@ -109,7 +109,14 @@ fn routes_tell_who_may_pass() {
                 "shop/mixed"
             ],
             vec!["shop.localhost", "/", "open", "anyone", "shop/echo:80", "shop/shop"],
-            vec!["team.localhost", "/", "guarded", "group a or b", "shop/echo:80", "shop/team"],
+            vec![
+                "team.localhost",
+                "/",
+                "guarded",
+                "group a or b; anyone, for CORS preflights",
+                "shop/echo:80",
+                "shop/team"
+            ],
         ]
     );
 }
@@ -120,7 +127,7 @@ fn unprotected_routes_are_those_where_a_stranger_may_pass() {
     let said = portcullis(folder.path(), &["routes", "--dev", "--unprotected", "--output", "yaml", "apps"]);
     let rows: Vec<Value> = serde_saphyr::from_str(&said.out).unwrap();
     let ingresses: Vec<_> = rows.iter().map(|row| row["ingress"].as_str().unwrap()).collect();
-    assert_eq!((said.code, ingresses), (Some(0), vec!["shop/mixed", "shop/shop"]));
+    assert_eq!((said.code, ingresses), (Some(0), vec!["shop/mixed", "shop/shop", "shop/team"]));
     // Nobody who is nobody yet gets past a Deny for every request.
     let closed = three_apps().replace("request: {sourceRanges: [10.9.0.0/16]}", "principal: {groups: [lab]}");
     fs::write(folder.path().join("apps/shop.yaml"), closed).unwrap();

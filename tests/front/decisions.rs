@@ -48,6 +48,37 @@ fn an_anonymous_caller_is_asked_to_sign_in_before_being_denied() {
 }
 
 #[test]
+fn a_preflight_passes_where_its_route_lets_it_and_with_nothing_else_of_the_kind() {
+    let house = House::new();
+    let preflight = [("origin", "https://friend.test"), ("access-control-request-method", "POST")];
+    let with_cookie = house.signed_in().ask("OPTIONS", "app.test", "/api", &preflight);
+    assert_eq!(with_cookie.status, 403);
+    let passed = house.browser().ask("OPTIONS", "app.test", "/api", &preflight);
+    assert_eq!(passed.status, 200);
+    let seen = house.upstream.seen().pop().unwrap();
+    let event = house.event(seen.values("x-request-id")[0]);
+    let told = ["kind", "reason", "subject", "rule"].map(|name| event[name].as_str());
+    assert_eq!(told, [Some("AuthorizationAllowed"), Some("cors_preflight"), None, None]);
+    assert_eq!((seen.line(), seen.values("origin")), ("OPTIONS /api HTTP/1.1", vec!["https://friend.test"]));
+    assert!(!seen.head.contains("x-auth-request-"), "{}", seen.head);
+
+    let with = |field| [&preflight[..], &[field]].concat();
+    for (method, path, fields) in [
+        ("OPTIONS", "/", preflight.to_vec()),
+        ("GET", "/api", preflight.to_vec()),
+        ("OPTIONS", "/api", preflight[..1].to_vec()),
+        ("OPTIONS", "/api", preflight[1..].to_vec()),
+        ("OPTIONS", "/api", with(preflight[0])),
+        ("OPTIONS", "/api", with(("authorization", "Basic YTpi"))),
+        ("OPTIONS", "/api", with(("cookie", "a=b"))),
+        ("OPTIONS", "/api", with(("transfer-encoding", "chunked"))),
+    ] {
+        let answer = house.nothing_upstream(|| house.browser().ask(method, "app.test", path, &fields));
+        assert_eq!(answer.status, 401, "{method} {path} {fields:?}");
+    }
+}
+
+#[test]
 fn a_closed_route_is_503_for_everyone() {
     let house = House::new();
     for mut browser in [house.browser(), house.signed_in()] {

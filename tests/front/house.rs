@@ -291,7 +291,7 @@ impl Store for Switch {
     }
 }
 
-/// `app.test` for everyone who is signed in, `/finance` of it for a group, `/closed` for nobody, `/second` for who signed
+/// `app.test` for everyone who is signed in, `/finance` of it for a group, `/api` for that group and CORS preflights, `/closed` for nobody, `/second` for who signed
 /// in at the second provider of the issuer, `/strict` for sessions of at most ten
 /// minutes; `other.test` for another host; `open.test` for everyone; `lost.test` without a provider.
 fn routes(upstream: SocketAddr, provider: &Arc<Provider>, second: &Arc<Provider>) -> Vec<Route> {
@@ -301,6 +301,7 @@ fn routes(upstream: SocketAddr, provider: &Arc<Provider>, second: &Arc<Provider>
         let settings = RouteSettings {
             identity_headers: Box::new([IdentityHeader::User, IdentityHeader::Email]),
             allowed_origins: Box::new(["https://friend.test".into()]),
+            cors_preflight: path == "/api",
             ssl_redirect: !access.is_open(),
             hsts: (!access.is_open()).then(|| HeaderValue::from_static("max-age=31536000")),
             ..RouteSettings::default()
@@ -317,6 +318,7 @@ fn routes(upstream: SocketAddr, provider: &Arc<Provider>, second: &Arc<Provider>
         route("app.test", "/", guarded(Policy::authenticated())),
         route("app.test", "/second", at(second, Policy::authenticated())),
         route("app.test", "/finance", guarded(finance())),
+        route("app.test", "/api", guarded(finance())),
         route("app.test", "/closed", Access::Closed(ClosedReason("the policy `shop/missing` does not exist".into()))),
         route("other.test", "/", guarded(Policy::authenticated())),
         route("open.test", "/", Access::open()),

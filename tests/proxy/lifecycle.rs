@@ -76,8 +76,8 @@ fn a_panic_is_one_500_and_nobody_elses_concern() {
     assert_eq!((answer.status, upstream.bytes()), (500, before));
     let lines = plane.trail.until(4);
     let of_panic = lines.iter().filter(|line| line["id"] == *answer.values("x-request-id")[0]);
-    let kinds: Vec<_> = of_panic.map(|line| &line["kind"]).collect();
-    assert_eq!(kinds, ["AuthorizationAllowed", "Outcome"]);
+    let told: Vec<_> = of_panic.map(|line| (line["kind"].as_str(), line["status"].as_u64())).collect();
+    assert_eq!(told, [(Some("AuthorizationAllowed"), None), (Some("Outcome"), Some(500))]);
     assert_eq!(neighbour.ask(GET).status, 200);
     // On each of two data threads, whoever comes next is served.
     for _ in 0..8 {

@@ -15,7 +15,7 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite,
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::anyone;
-use crate::plane::{Plane, certificate, open, snapshot_of};
+use crate::plane::{Client, Plane, certificate, open, snapshot_of};
 use crate::upstream::Upstream;
 
 /// A client configuration with these suites, groups and versions.
@@ -185,6 +185,9 @@ fn a_host_that_the_certificate_does_not_cover_is_421() {
             ("a.wild.test", "b.wild.test", "HTTP/1.1 200 OK"),
             ("a.wild.test", "c.a.wild.test", "HTTP/1.1 421 Misdirected Request"),
             ("127.0.0.1", "app.test", "HTTP/1.1 200 OK"),
+            // A name that no host can have is shown the default certificate, which is good for its own host alone.
+            ("no_host.test", "app.test", "HTTP/1.1 200 OK"),
+            ("no_host.test", "other.test", "HTTP/1.1 421 Misdirected Request"),
         ] {
             let mut stream = connect(plane.https, name, ordinary(&[])).await.unwrap();
             assert_eq!(ask(&mut stream, host).await, status, "{name} {host}");
@@ -195,6 +198,18 @@ fn a_host_that_the_certificate_does_not_cover_is_421() {
             assert_eq!(sender.send_request(request).await.unwrap().status(), status, "{host}");
         }
     });
+}
+
+#[test]
+fn a_server_name_that_is_none_fails_the_handshake() {
+    let plane = Plane::of(&[Upstream::ok().address]);
+    let name = ServerName::try_from("app.test").unwrap();
+    let mut hello = Vec::new();
+    ClientConnection::new(ordinary(&[]), name).unwrap().write_tls(&mut hello).unwrap();
+    let at = hello.windows(8).position(|part| part == b"app.test").unwrap();
+    hello[at + 3] = b' ';
+    // A fatal alert, `illegal_parameter` (RFC 8446 section 6).
+    assert_eq!(Client::connect(plane.https).send(hello).rest(), [21, 3, 3, 0, 2, 2, 47]);
 }
 
 #[test]

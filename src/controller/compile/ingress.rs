@@ -11,7 +11,7 @@ use super::class::Ours;
 use super::defaults::Defaults;
 use super::fields::Pointer;
 use super::hosts::{Hosts, Refusal, covering, meant};
-use crate::api::annotations::IdentityHeaderWord;
+use crate::api::annotations::{IdentityHeaderWord, PREFIX};
 use crate::controller::report::{Kind, Notes, Report};
 use crate::controller::world::{ObjectName, World};
 use crate::host::HostMatch;
@@ -61,7 +61,7 @@ impl<'c> Routes<'c> {
     pub fn add(&mut self, it: &Ours<'_>, report: &mut Report) -> BTreeSet<HostMatch> {
         let mut notes = Notes::on(Kind::Ingress, it.name);
         let access = access::of(it, self.access, &mut notes);
-        let settings = Arc::new(settings(it, &access, self.defaults));
+        let settings = Arc::new(settings(it, &access, self.defaults, &mut notes));
         let name = it.name.to_string().into();
         let (hosts, served) = Default::default();
         let mut draft = Draft { it, name, access, settings, hosts, served, lost_a_host: false, notes };
@@ -296,7 +296,7 @@ fn path_access(at: &Pointer, (host, path): &Place, draft: &mut Draft<'_>) -> Acc
     draft.access.clone()
 }
 
-fn settings(it: &Ours<'_>, access: &Access, defaults: &Defaults) -> RouteSettings {
+fn settings(it: &Ours<'_>, access: &Access, defaults: &Defaults, notes: &mut Notes) -> RouteSettings {
     let annotations = &it.annotations;
     let has_tls = it.ingress.spec.as_ref().and_then(|spec| spec.tls.as_ref()).is_some_and(|tls| !tls.is_empty());
     let header = |word: &IdentityHeaderWord| match word {
@@ -311,6 +311,7 @@ fn settings(it: &Ours<'_>, access: &Access, defaults: &Defaults) -> RouteSetting
         ssl_redirect: annotations.ssl_redirect.unwrap_or(has_tls),
         websocket: annotations.websocket.unwrap_or(true),
         allowed_origins: annotations.cors_allow_origin.iter().map(|origin| origin.as_str().into()).collect(),
+        cors_preflight: preflights_pass(it, notes),
         connect_timeout: annotations.connect_timeout,
         request_timeout: annotations.request_timeout,
         idle_timeout: annotations.idle_timeout,
@@ -318,6 +319,17 @@ fn settings(it: &Ours<'_>, access: &Access, defaults: &Defaults) -> RouteSetting
         hsts: (!defaults.dev && !access.is_open()).then(|| class.hsts.clone()),
         session: class.session,
     }
+}
+
+/// Whether preflights pass, which opens the Ingress a little.
+fn preflights_pass(it: &Ours<'_>, notes: &mut Notes) -> bool {
+    let wanted = it.annotations.cors_preflight == Some(true);
+    if wanted && !it.class.settings.may_open {
+        let at = Pointer::annotation(&format!("{PREFIX}cors-preflight"));
+        let message = "the class forbids what is public, so CORS preflights have to sign in";
+        notes.warning(at, "PublicForbidden", message, "remove the annotation, or let the class allow what is public");
+    }
+    wanted && it.class.settings.may_open
 }
 
 /// Why a host is refused, and what to do.

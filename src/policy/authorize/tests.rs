@@ -46,7 +46,11 @@ fn path(raw: &str) -> RequestPath {
 fn ask(rules: Vec<Rule>, raw: &str, principal: Option<&Principal>) -> (&'static str, Verdict) {
     let (host, path) = (Host::parse("app.test").unwrap(), path(raw));
     let request = AccessRequest { method: "GET", host: &host, path: &path, peer: [192, 0, 2, 7].into(), principal };
-    match decide("slot", &Policy { rules: rules.into() }, &request) {
+    told(decide("slot", &Policy { rules: rules.into() }, &request))
+}
+
+fn told(decision: Decision<&str>) -> (&'static str, Verdict) {
+    match decision {
         Decision::Allow(permit) => ("allow", permit.spend().1),
         Decision::Challenge(challenge) => ("challenge", challenge.spend().1),
         Decision::Deny(denial) => ("deny", denial.spend().1),
@@ -95,6 +99,27 @@ fn an_anonymous_caller_is_asked_to_sign_in_only_where_that_could_help() {
 fn an_open_allow_goes_before_a_sign_in() {
     let rules = vec![rule("staff", Effect::Allow, staff()), rule("open", Effect::Allow, PrincipalMatch::Anyone)];
     assert_eq!(ask(rules, "/", None), ("allow", because(Reason::RuleAllows, "open")));
+}
+
+#[test]
+fn a_preflight_passes_whoever_would_be_asked_but_no_rule_that_denies_everybody() {
+    let denied = |name, principal| on(&["/no"], rule(name, Effect::Deny, principal));
+    let ask = |raw: &str| {
+        let rules = vec![
+            on(&["/staff"], rule("staff", Effect::Allow, staff())),
+            on(&["/open"], rule("open", Effect::Allow, PrincipalMatch::Anyone)),
+            rule("not-staff", Effect::Deny, PrincipalMatch::Authenticated),
+            denied("nobody", PrincipalMatch::Anyone),
+        ];
+        let (host, path) = (Host::parse("app.test").unwrap(), path(raw));
+        let peer = [192, 0, 2, 7].into();
+        let request = AccessRequest { method: "OPTIONS", host: &host, path: &path, peer, principal: None };
+        told(decide_preflight("slot", &Policy { rules: rules.into() }, &request))
+    };
+    let passed = ("allow", Verdict { reason: Reason::CorsPreflight, rule: None });
+    assert_eq!(["/staff", "/open", "/elsewhere"].map(ask), [passed.clone(), passed.clone(), passed]);
+    assert_eq!(ask("/no"), ("deny", because(Reason::RuleDenies, "nobody")));
+    assert_eq!(ask("/no%2fx"), ("deny", because(Reason::AmbiguousPath, "nobody")));
 }
 
 #[test]
