@@ -39,12 +39,31 @@ impl<T: Zeroize + AsRef<[u8]>> Eq for Secret<T> {}
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use super::*;
 
     #[test]
     fn a_secret_is_not_printed() {
         let printed = format!("{:?}", Some(Secret::new("hunter2".to_owned())));
         assert_eq!(printed, "Some(***)");
+    }
+
+    #[test]
+    fn a_secret_is_zeroed_when_it_is_dropped() {
+        #[derive(Clone, Default)]
+        struct Probe(Rc<Cell<bool>>);
+        impl Zeroize for Probe {
+            fn zeroize(&mut self) {
+                self.0.set(true);
+            }
+        }
+        let probe = Probe::default();
+        let secret = Secret::new(probe.clone());
+        assert!(!probe.0.get());
+        drop(secret);
+        assert!(probe.0.get());
     }
 
     #[test]

@@ -131,10 +131,10 @@ impl Watches<'_> {
     fn secrets(&mut self) {
         let Cluster { client, installation_namespace: home, .. } = self.cluster;
         let config = || Config::default().timeout(WATCH_SECONDS);
-        self.start(Api::namespaced(client.clone(), home), config().fields(UNREAD_SECRETS), Change::Secret);
+        self.start(Api::namespaced(client.clone(), home), config().fields(UNREAD_SECRETS), Change::secret);
         let elsewhere = format!("type=kubernetes.io/tls,metadata.namespace!={home}");
         for scope in self.cluster.scopes().into_iter().filter(|scope| *scope != Some(home)) {
-            self.start(api_of(client, scope), config().fields(&elsewhere), Change::Secret);
+            self.start(api_of(client, scope), config().fields(&elsewhere), Change::secret);
         }
     }
 

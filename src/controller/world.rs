@@ -3,6 +3,8 @@
 //! One task holds the world in a [`Keeper`]; nobody else changes it. Endpoints live beside the routes: a changed
 //! EndpointSlice swaps the addresses of its Service and asks for no compile.
 
+mod secret;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -12,6 +14,8 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use secret::WatchedSecret;
 
 use super::endpoints::{Guard, Slices, unite};
 use super::report::Finding;
@@ -61,7 +65,7 @@ pub struct World {
     /// Services.
     pub services: Objects<Service>,
     /// Secrets: all of type `kubernetes.io/tls`, and those of the installation namespace.
-    pub secrets: Objects<Secret>,
+    pub secrets: Objects<WatchedSecret>,
     /// The certificate of each Secret of type `kubernetes.io/tls`.
     pub certificates: BTreeMap<ObjectName, StoredCertificate>,
     /// Endpoints of every TCP port of every Service, beside the routes: a set is there as soon as its Service is, so that
@@ -96,7 +100,7 @@ pub enum Change {
     /// An EndpointSlice.
     Slice(ObjectName, Option<Stored<EndpointSlice>>),
     /// A Secret.
-    Secret(ObjectName, Option<Stored<Secret>>),
+    Secret(ObjectName, Option<Stored<WatchedSecret>>),
     /// Whether a namespace is on its way out.
     Namespace(Arc<str>, bool),
     /// A `Portcullis`.
@@ -140,9 +144,8 @@ impl ObjectName {
 
 impl StoredCertificate {
     /// Reads `tls.crt` and `tls.key`, and keeps the last good certificate where they cannot be served.
-    pub fn read(secret: &Secret, last: Option<&Self>) -> Self {
-        let entry =
-            |key: &str| secret.data.iter().flatten().find(|(name, _)| *name == key).map_or(&[][..], |(_, v)| &v.0);
+    pub fn read(secret: &WatchedSecret, last: Option<&Self>) -> Self {
+        let entry = |key| secret.entry(key).unwrap_or_default();
         match (Certificate::from_pem(entry("tls.crt"), entry("tls.key")), last.and_then(Self::certificate)) {
             (Ok(certificate), _) => Self::Current(Arc::new(certificate)),
             (Err(defect), Some(last)) => Self::LastGood(Arc::clone(last), defect),
@@ -156,6 +159,17 @@ impl StoredCertificate {
             Self::Current(certificate) | Self::LastGood(certificate, _) => Some(certificate),
             Self::Broken(_) => None,
         }
+    }
+}
+
+impl Change {
+    /// A Secret as it came.
+    pub fn secret(name: ObjectName, new: Option<Stored<Secret>>) -> Self {
+        let watched = new.map(|new| match new {
+            Stored::Decoded(secret) => Stored::Decoded(Arc::new(Arc::unwrap_or_clone(secret).into())),
+            Stored::Undecodable(why) => Stored::Undecodable(why),
+        });
+        Self::Secret(name, watched)
     }
 }
 
@@ -257,9 +271,10 @@ impl Keeper {
 }
 
 impl World {
-    fn put_secret(&mut self, name: &ObjectName, new: Option<Stored<Secret>>) -> Effect {
-        let effect =
-            put(&mut self.secrets, name.clone(), new, |a, b| same_meta(a, b) && a.data == b.data && a.type_ == b.type_);
+    fn put_secret(&mut self, name: &ObjectName, new: Option<Stored<WatchedSecret>>) -> Effect {
+        let effect = put(&mut self.secrets, name.clone(), new, |a, b| {
+            same_meta(&a.object, &b.object) && a.object.type_ == b.object.type_ && a.holds_the_same(b)
+        });
         if effect == Effect::Compile {
             self.put_certificate(name);
         }
@@ -269,7 +284,7 @@ impl World {
     /// Reads the newest version of a TLS Secret. One that does not even decode leaves what was read before.
     fn put_certificate(&mut self, name: &ObjectName) {
         match self.secrets.get(name) {
-            Some(Stored::Decoded(secret)) if secret.type_.as_deref() == Some("kubernetes.io/tls") => {
+            Some(Stored::Decoded(secret)) if secret.object.type_.as_deref() == Some("kubernetes.io/tls") => {
                 let read = StoredCertificate::read(secret, self.certificates.get(name));
                 self.certificates.insert(name.clone(), read);
             }

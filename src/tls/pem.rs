@@ -11,6 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::Certificate;
 use crate::host::HostMatch;
@@ -49,7 +50,7 @@ pub(super) fn parse(chain: &[u8], key: &[u8]) -> Result<Certificate, BadCertific
     let chain = certificates(chain)?;
     let (not_after, names) = leaf(chain.first().ok_or(BadCertificate::NoCertificate)?)?;
     let fingerprint = chain.iter().fold(Sha256::new(), |hash, der| hash.chain_update(der)).finalize().into();
-    let key = any_supported_type(&private_key(key)?).map_err(|_| BadCertificate::UnsupportedKey)?;
+    let key = any_supported_type(&Zeroizing::new(private_key(key)?)).map_err(|_| BadCertificate::UnsupportedKey)?;
     let key = CertifiedKey::new(chain, key);
     match key.keys_match() {
         Ok(()) => Ok(Certificate { fingerprint, not_after, names, key: Arc::new(key) }),

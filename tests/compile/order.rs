@@ -169,7 +169,7 @@ fn change(object: &Value) -> Change {
         "IngressClass" => Change::Class(name, stored(&object)),
         "Service" => Change::Service(name, stored(&object)),
         "EndpointSlice" => Change::Slice(name, stored(&object)),
-        "Secret" => Change::Secret(name, stored(&object)),
+        "Secret" => Change::secret(name, stored(&object)),
         "Policy" => Change::Policy(name, stored(&object)),
         "IdentityProvider" => Change::Provider(name, stored(&object)),
         "Portcullis" => Change::Portcullis(name, stored(&object)),

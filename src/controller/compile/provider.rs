@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret as SecretObject;
 use url::Url;
 
 use super::defaults::Defaults;
@@ -12,7 +11,7 @@ use super::fields::{Fields, Pointer};
 use super::rule::domain;
 use crate::api::{ClaimsSpec, IdentityProvider, LogoutSpec, SecretRef};
 use crate::controller::report::{Kind, Notes, ProviderState, Report};
-use crate::controller::world::{ObjectName, Stored, World};
+use crate::controller::world::{ObjectName, Stored, WatchedSecret, World};
 use crate::identity::Issuer;
 use crate::oidc::{ClaimPaths, Provider};
 use crate::secret::Secret;
@@ -122,7 +121,7 @@ impl Reader<'_, '_> {
         };
         let secret = self.secret(at, reference)?;
         let id = self.entry(at, &secret, "client_id");
-        let secret = self.entry(at, &secret, "client_secret").map(Secret::new);
+        let secret = self.entry(at, &secret, "client_secret").map(|text| Secret::new(text.to_owned()));
         Some((id?.into(), secret?))
     }
 
@@ -134,11 +133,11 @@ impl Reader<'_, '_> {
             self.fields.wrong(at.clone(), message, "put the CA certificates there, as PEM text");
             return None;
         }
-        Some(bundle.into_bytes().into())
+        Some(bundle.as_bytes().into())
     }
 
     /// A Secret of the installation's namespace, the only one that is read.
-    fn secret(&mut self, at: &Pointer, reference: &SecretRef) -> Option<Arc<SecretObject>> {
+    fn secret(&mut self, at: &Pointer, reference: &SecretRef) -> Option<Arc<WatchedSecret>> {
         let SecretRef { namespace, name, unknown } = reference;
         self.fields.unknown(at, unknown);
         let own = &self.defaults.installation_namespace;
@@ -158,9 +157,8 @@ impl Reader<'_, '_> {
 
     /// An entry as text. A line break at its end is nearly always an accident of how the Secret was made, and a provider
     /// would answer it with a riddle.
-    fn entry(&mut self, at: &Pointer, secret: &SecretObject, key: &str) -> Option<String> {
-        let value = secret.data.as_ref().and_then(|data| data.get(key));
-        let text = value.and_then(|value| String::from_utf8(value.0.clone()).ok()).filter(|text| !text.is_empty());
+    fn entry<'s>(&mut self, at: &Pointer, secret: &'s WatchedSecret, key: &str) -> Option<&'s str> {
+        let text = secret.entry(key).and_then(|value| str::from_utf8(value).ok()).filter(|text| !text.is_empty());
         let Some(text) = text else {
             let message = format!("the Secret has no text under `{key}`");
             self.fields.wrong(at.to("name"), message, format!("add the key `{key}` to the Secret"));

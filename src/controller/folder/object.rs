@@ -162,7 +162,7 @@ fn change(reference: &ObjectRef, version: Version<'_>) -> Result<(Change, Vec<St
         Kind::Policy => decode(version, |object| Change::Policy(name, object)),
         Kind::IdentityProvider => decode(version, |object| Change::Provider(name, object)),
         Kind::Portcullis => decode(version, |object| Change::Portcullis(name, object)),
-        Kind::Secret => decode(version, |object| Change::Secret(name, object.map(fold_string_data)))
+        Kind::Secret => decode(version, |object| Change::secret(name, object.map(fold_string_data)))
             .map_err(|defect| Defect { message: "the value of this field does not decode".into(), ..defect }),
     }
 }

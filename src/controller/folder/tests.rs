@@ -32,9 +32,8 @@ fn a_folder_of_objects_becomes_a_world() {
     let Some(Stored::Decoded(secret)) = world.secrets.get(&ObjectName::new("default", "idp")) else {
         panic!("the Secret is there, in the namespace `default`")
     };
-    let data = secret.data.clone().unwrap();
-    assert_eq!(data["client_id"].0, b"portcullis");
-    assert_eq!(secret.string_data, None);
+    assert_eq!(secret.entry("client_id"), Some(&b"portcullis"[..]));
+    assert_eq!((&secret.object.data, &secret.object.string_data), (&None, &None));
 }
 
 #[test]

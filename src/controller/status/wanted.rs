@@ -295,7 +295,7 @@ fn meta<'a>(world: &'a World, object: &ObjectRef) -> Option<&'a ObjectMeta> {
         Kind::Ingress => meta_in(&world.ingresses, name),
         Kind::IngressClass => meta_in(&world.classes, name),
         Kind::Service => meta_in(&world.services, name),
-        Kind::Secret => meta_in(&world.secrets, name),
+        Kind::Secret => Some(&world.secrets.get(name)?.decoded()?.object.metadata),
         Kind::Policy => meta_in(&world.policies, name),
         Kind::IdentityProvider => meta_in(&world.providers, name),
         Kind::Portcullis => meta_in(&world.portcullises, name),

@@ -40,7 +40,7 @@ fn addresses(set: &EndpointSet) -> Vec<String> {
 fn tls_secret(certificate: &str, key: &str) -> Change {
     let data = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
     let data = json!({"tls.crt": data(certificate), "tls.key": data(key)});
-    Change::Secret(web(), stored(json!({"metadata": {}, "type": "kubernetes.io/tls", "data": data})))
+    Change::secret(web(), stored(json!({"metadata": {}, "type": "kubernetes.io/tls", "data": data})))
 }
 
 fn pair() -> (String, String) {
@@ -173,6 +173,20 @@ fn a_secret_that_is_told_of_again_is_read_once() {
 }
 
 #[test]
+fn nobody_holds_a_secret_that_another_version_has_replaced() {
+    let (certificate, key) = pair();
+    let mut keeper = Keeper::default();
+    keeper.apply(tls_secret(&certificate, &key));
+    let held = |keeper: &Keeper| Arc::downgrade(keeper.world().secrets[&web()].decoded().unwrap());
+    let first = held(&keeper);
+    keeper.apply(tls_secret(&certificate, &pair().1));
+    let second = held(&keeper);
+    assert_eq!((first.strong_count(), second.strong_count()), (0, 1));
+    keeper.apply(Change::Secret(web(), None));
+    assert_eq!(second.strong_count(), 0);
+}
+
+#[test]
 fn no_debug_print_shows_what_a_secret_holds() {
     let (certificate, key) = pair();
     let mut keeper = Keeper::default();
@@ -180,6 +194,6 @@ fn no_debug_print_shows_what_a_secret_holds() {
     let printed = format!("{change:?} ");
     keeper.apply(change);
     let printed = printed + &format!("{:?} {:?} {keeper:?}", keeper.world(), keeper.world().secrets);
-    let held = &keeper.world().secrets[&web()].decoded().unwrap().data.as_ref().unwrap()["tls.key"].0;
+    let held = &keeper.world().secrets[&web()].decoded().unwrap().entry("tls.key").unwrap();
     assert!(!printed.contains("PRIVATE") && !printed.contains(&format!("{:?}", &held[..8])[1..20]), "{printed}");
 }
