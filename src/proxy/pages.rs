@@ -13,6 +13,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::audit::RequestId;
@@ -28,13 +29,22 @@ pub struct Page {
     status: StatusCode,
     title: &'static str,
     text: Vec<String>,
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<Fact>,
     actions: Vec<Action>,
     id: RequestId,
     /// After how many seconds to try again, where that may help.
     retry_after: Option<u16>,
     /// What a program gets, beside the decision id.
     json: Map<String, Value>,
+}
+
+/// Something that is so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Fact {
+    label: &'static str,
+    value: String,
+    /// The point in time that it tells, for machines.
+    time: Option<String>,
 }
 
 /// What a person can do next.
@@ -79,7 +89,7 @@ impl Page {
     }
 
     /// Who is signed in, and until when.
-    pub fn signed_in(who: &Principal, until: &str, id: RequestId) -> Self {
+    pub fn signed_in(who: &Principal, until: Timestamp, id: RequestId) -> Self {
         let joined = who.groups.names().join(", ");
         let facts = [
             ("Name", who.name.as_deref()),
@@ -88,13 +98,13 @@ impl Page {
             ("Groups", Some(joined.as_str()).filter(|joined| !joined.is_empty())),
             ("Subject", Some(&*who.identity.subject.0)),
             ("Issuer", Some(&*who.identity.issuer.0)),
-            ("Until", Some(until)),
         ];
         let known = facts.into_iter().filter_map(|(label, value)| Some((label, value?)));
         let page = Self::new(StatusCode::OK, "You are signed in", id).action(SIGN_OUT);
         let groups: Vec<_> = who.groups.names().iter().map(|name| &**name).collect();
         known
             .fold(page, |page, (label, value)| page.fact(label, value))
+            .time("Until", until)
             .tells("signed_in", true)
             .tells("issuer", &*who.identity.issuer.0)
             .tells("subject", &*who.identity.subject.0)
@@ -102,7 +112,7 @@ impl Page {
             .tells("name", who.name.as_deref())
             .tells("preferred_username", who.preferred_username.as_deref())
             .tells("groups", groups)
-            .tells("expires", until)
+            .tells("expires", rfc3339(until))
     }
 
     /// Nobody is signed in.
@@ -176,7 +186,14 @@ impl Page {
     }
 
     fn fact(mut self, label: &'static str, value: &str) -> Self {
-        self.facts.push((label, one_line(value)));
+        self.facts.push(Fact { label, value: one_line(value), time: None });
+        self
+    }
+
+    /// A point in time, which is told to the minute.
+    fn time(mut self, label: &'static str, at: Timestamp) -> Self {
+        let value = at.strftime("%-d %B %Y, %H:%M UTC").to_string();
+        self.facts.push(Fact { label, value, time: Some(rfc3339(at)) });
         self
     }
 
@@ -220,7 +237,7 @@ impl Page {
     fn plain(&self) -> String {
         let mut lines = vec![self.title.to_owned()];
         lines.extend(self.text.iter().cloned());
-        lines.extend(self.facts.iter().map(|(label, value)| format!("{label}: {value}")));
+        lines.extend(self.facts.iter().map(|Fact { label, value, .. }| format!("{label}: {value}")));
         lines.extend(self.actions.iter().map(|action| match action {
             Action::Link { label, href } => format!("{label}: GET {href}"),
             Action::Button { label, to } => format!("{label}: POST {to}"),
@@ -228,6 +245,11 @@ impl Page {
         lines.push(format!("Request: {}\n", self.id));
         lines.join("\n")
     }
+}
+
+/// A point in time to the second.
+fn rfc3339(at: Timestamp) -> String {
+    format!("{at:.0}")
 }
 
 /// The stylesheet as a response: the one answer of ours that may be kept.

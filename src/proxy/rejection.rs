@@ -144,7 +144,7 @@ impl Refusal {
         match self {
             Self::BadRequest => (400, "bad_request", "Bad request", "The request is not well formed, so it was not passed on.", CLIENT),
             Self::AmbiguousPath => (400, "ambiguous_path", "Ambiguous address", "The path of this address can be read in more than one way, so it was not passed on.", "Write the path without encoded slashes, doubled slashes and semicolons."),
-            Self::BadSignIn => (400, "bad_sign_in", "Sign-in did not work", "The answer of the sign-in does not belong to an attempt that this browser began here.", "Start again."),
+            Self::BadSignIn => (400, "bad_sign_in", "Sign-in did not work", "The answer of the sign-in does not belong to an attempt that this browser began here.", "Begin anew, and finish it in this browser."),
             Self::SignInRequired => (401, "sign_in_required", "Sign in", "This address is for people who are signed in.", "Sign in, then send the request again."),
             Self::Denied => (403, "denied", "No access", "The policy of this site does not let you open this address.", "If you should have access, ask the people who run this site, and give them the request number."),
             Self::SignInRefused => (403, "sign_in_refused", "Sign-in refused", "The sign-in was refused.", "Try another account, or ask the people who run this site."),
@@ -183,10 +183,14 @@ impl Rejection {
             "rule_denies" => ("A rule of this site refuses this request.", notice.remedy),
             "no_rule_allows" => ("No rule of this site lets you open this address.", notice.remedy),
             "access_denied" => {
-                ("The sign-in was declined at the identity provider.", "Start again if that was a mistake.")
+                ("The sign-in was declined at the identity provider.", "If that was a mistake, begin anew.")
             }
-            "attempt_expired" => ("The sign-in took longer than ten minutes.", "Start again."),
-            "state_reused" | "code_refused" => ("This sign-in was finished before.", "Start again."),
+            "attempt_expired" => {
+                ("The sign-in took longer than ten minutes.", "Begin anew, and finish it before then.")
+            }
+            "state_reused" | "code_refused" => {
+                ("This sign-in was finished before.", "Begin anew, if you are not signed in by now.")
+            }
             "email_domain" => ("Your account has no verified e-mail address that may sign in here.", notice.remedy),
             "too_many_groups" => {
                 ("Your account is in more than 1,000 groups, more than can be weighed.", notice.remedy)

@@ -19,6 +19,6 @@ pub async fn answer(asked: Asked<'_>) -> Result<Answer, Rejection> {
         return Ok(Answer::page(&Page::anonymous(asked.id), asked, "who_am_i"));
     };
     let who = &session.of.principal;
-    let page = Page::signed_in(who, &format!("{:.0}", session.expires), asked.id);
+    let page = Page::signed_in(who, session.expires, asked.id);
     Ok(Answer::page(&page, asked, "who_am_i").about(Kind::Answered, who.identity.clone()))
 }

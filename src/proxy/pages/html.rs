@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Action, Page, STYLESHEET_HREF};
+use super::{Action, Fact, Page, STYLESHEET_HREF};
 
 #[derive(Template)]
 #[template(
@@ -25,8 +25,8 @@ use super::{Action, Page, STYLESHEET_HREF};
 {%- endfor %}
 {%- if !page.facts.is_empty() %}
 <dl>
-{%- for (label, value) in page.facts %}
-<div><dt>{{ label }}</dt><dd>{{ value }}</dd></div>
+{%- for Fact { label, value, time } in page.facts %}
+<div><dt>{{ label }}</dt><dd>{% if let Some(time) = time %}<time datetime="{{ time }}">{{ value }}</time>{% else %}{{ value }}{% endif %}</dd></div>
 {%- endfor %}
 </dl>
 {%- endif %}

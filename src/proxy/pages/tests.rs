@@ -36,7 +36,7 @@ fn in_every_form(page: &Page) -> String {
 
 #[test]
 fn who_am_i() {
-    insta::assert_snapshot!(in_every_form(&Page::signed_in(&ada(), "2026-03-01T12:00:00Z", ID)));
+    insta::assert_snapshot!(in_every_form(&Page::signed_in(&ada(), "2026-03-01T12:00:00.5Z".parse().unwrap(), ID)));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn every_refusal_has_a_page() {
 #[test]
 fn no_page_needs_a_script_or_an_inline_style() {
     for page in [
-        Page::signed_in(&ada(), "later", ID),
+        Page::signed_in(&ada(), Timestamp::UNIX_EPOCH, ID),
         Page::confirm_sign_out(ID),
         Page::refusal(&Refusal::NotFound.notice(), ID),
     ] {
