@@ -20,6 +20,7 @@ mod sign_in;
 mod stalled;
 mod statuses;
 mod stored_sessions;
+mod tasks;
 mod watch;
 
 use std::pin::Pin;
@@ -61,6 +62,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "stored-sessions", needs: Needs::Cluster, run: |bed| Box::pin(stored_sessions::journey(bed)) },
     Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
     Journey { name: "operator", needs: Needs::Cluster, run: |bed| Box::pin(operator::journey(bed)) },
+    Journey { name: "tasks", needs: Needs::Cluster, run: |bed| Box::pin(tasks::journey(bed)) },
     Journey { name: "pages", needs: Needs::Cluster, run: |bed| Box::pin(pages::journey(bed)) },
     Journey { name: "etcd-dump", needs: Needs::OwnControlPlane, run: |bed| Box::pin(etcd_dump::journey(bed)) },
     Journey { name: "ceiling", needs: Needs::OwnControlPlane, run: |bed| Box::pin(ceiling::journey(bed)) },

@@ -20,4 +20,6 @@ pub mod program;
 pub mod provider;
 pub mod redis;
 pub mod scene;
+#[path = "../tests/support/steps.rs"]
+pub mod steps;
 pub mod traffic;

@@ -215,9 +215,14 @@ impl Cluster {
         command
     }
 
-    fn kubectl_command(&self) -> Command {
+    /// Where `kubectl` is.
+    pub fn kubectl_program(&self) -> PathBuf {
         let built = self.own.as_ref().map(|own| own.programs.join("kubectl")).filter(|built| built.exists());
-        let mut command = Command::new(built.as_deref().unwrap_or(Path::new("kubectl")));
+        built.unwrap_or_else(|| "kubectl".into())
+    }
+
+    fn kubectl_command(&self) -> Command {
+        let mut command = Command::new(self.kubectl_program());
         command.env("KUBECONFIG", &self.admin).env("HOME", &self.folder);
         command
     }

@@ -19,6 +19,9 @@ pub const HOST: &str = "app.localhost";
 /// Its neighbour.
 pub const NEIGHBOUR: &str = "other.localhost";
 
+/// The hosts of `docs/tasks.md`.
+pub const TASKS: [&str; 2] = ["backoffice.localhost", "reports.localhost"];
+
 /// Where the guarded app answers.
 pub const APP: &str = "https://app.localhost:8443";
 
@@ -57,7 +60,8 @@ impl<'a> Scene<'a> {
     pub async fn open_at(bed: &'a Bed, journey: &'static str, access_token_seconds: u32, place: &Place<'_>) -> Self {
         bed.clear();
         let folder = bed.folder(journey);
-        let provider = Provider::start(&folder, &bed.authority, &[HOST, NEIGHBOUR], access_token_seconds).await;
+        let hosts = [&[HOST, NEIGHBOUR][..], &TASKS].concat();
+        let provider = Provider::start(&folder, &bed.authority, &hosts, access_token_seconds).await;
         bed.cluster.apply(&objects::installation(&bed.authority.pem));
         bed.cluster.apply(&[objects::namespace(journey)]);
         let app = App::start(&format!("{ENDPOINT}:{}", objects::APP_PORT)).await;

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod reference;
+#[path = "../support/steps.rs"]
+mod steps;
 mod tasks;
 
 use std::collections::BTreeSet;
