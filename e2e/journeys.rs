@@ -13,6 +13,7 @@ mod keys;
 mod operator;
 mod pages;
 mod policy;
+mod quickstart;
 mod redis;
 mod refresh;
 mod roles;
@@ -62,6 +63,7 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "stored-sessions", needs: Needs::Cluster, run: |bed| Box::pin(stored_sessions::journey(bed)) },
     Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
     Journey { name: "operator", needs: Needs::Cluster, run: |bed| Box::pin(operator::journey(bed)) },
+    Journey { name: "quickstart", needs: Needs::OwnControlPlane, run: |bed| Box::pin(quickstart::journey(bed)) },
     Journey { name: "tasks", needs: Needs::Cluster, run: |bed| Box::pin(tasks::journey(bed)) },
     Journey { name: "pages", needs: Needs::Cluster, run: |bed| Box::pin(pages::journey(bed)) },
     Journey { name: "etcd-dump", needs: Needs::OwnControlPlane, run: |bed| Box::pin(etcd_dump::journey(bed)) },

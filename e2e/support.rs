@@ -20,6 +20,7 @@ pub mod program;
 pub mod provider;
 pub mod redis;
 pub mod scene;
+pub mod shell;
 #[path = "../tests/support/steps.rs"]
 pub mod steps;
 pub mod traffic;

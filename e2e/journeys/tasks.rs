@@ -1,12 +1,7 @@
 //! `docs/tasks.md` as an administrator follows it in a cluster: its files are applied and its commands are run, as they are
 //! written there. `tests/docs` runs those that need no cluster.
-//!
-//! Where pods run, their logs have the audit trail; here one program writes it into a file, which `kubectl logs` prints.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
 
 use serde_json::json;
 
@@ -16,10 +11,9 @@ use crate::support::client::presented_serial;
 use crate::support::cluster::in_repository;
 use crate::support::eventually::{SOON, eventually};
 use crate::support::objects;
-use crate::support::portcullis::PROGRAM;
-use crate::support::program::output;
 use crate::support::provider::{GUEST, STAFF};
 use crate::support::scene::{ENDPOINT, Scene, TASKS};
+use crate::support::shell::Shell;
 use crate::support::steps::{Step, steps};
 
 /// The namespace of the tasks.
@@ -44,16 +38,16 @@ const PRINTED: &[(&str, &str)] = &[
     ("portcullis sessions revoke --all", STAFF.email),
 ];
 
-/// The administrator, with a folder of files.
+/// The administrator.
 struct Reader<'a> {
     scene: &'a Scene<'a>,
-    folder: PathBuf,
+    shell: Shell,
 }
 
 pub async fn journey(bed: &Bed) {
     let scene = Scene { namespace: SHOP, ..Scene::open(bed, "tasks", 300).await };
     bed.cluster.apply(&[objects::namespace(SHOP)]);
-    let reader = Reader::new(&scene);
+    let reader = Reader { scene: &scene, shell: Shell::open(&scene) };
     let text = fs::read_to_string(in_repository("docs/tasks.md")).expect("the document is there");
     let mut run = Vec::new();
     for step in steps(&text) {
@@ -73,23 +67,7 @@ pub async fn journey(bed: &Bed) {
     scene.portcullis.stop().await;
 }
 
-impl<'a> Reader<'a> {
-    fn new(scene: &'a Scene<'a>) -> Self {
-        let folder = scene.folder.join("reader");
-        for folder in ["apps", "bin"].map(|name| folder.join(name)) {
-            fs::create_dir_all(folder).expect("the folder can be made");
-        }
-        let (kubectl, audit) = (scene.bed.cluster.kubectl_program(), scene.folder.join("audit.jsonl"));
-        let (kubectl, audit) = (kubectl.display(), audit.display());
-        let script = format!(
-            "#!/bin/sh\ncase \" $* \" in *' logs '*) exec cat '{audit}';; esac\nPATH=${{PATH#*:}} exec '{kubectl}' \"$@\"\n"
-        );
-        let path = folder.join("bin/kubectl");
-        fs::write(&path, script).expect("the folder is there");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is ours");
-        Self { scene, folder }
-    }
-
+impl Reader<'_> {
     /// Saves a file and applies it, with what a cluster asks for beside it.
     async fn save(&self, file: &str, text: &str) {
         let applied = match file {
@@ -106,10 +84,10 @@ impl<'a> Reader<'a> {
             }
             _ => text.to_owned(),
         };
-        fs::write(self.folder.join(file), applied).expect("the folder is there");
+        self.shell.save(file, &applied);
         // The provider of the journeys has the same name, and another issuer.
         let dry = if file == "apps/provider.yaml" { "--dry-run=server" } else { "--dry-run=none" };
-        self.run(&format!("kubectl apply --validate=strict {dry} --filename {file}"));
+        self.shell.run(&format!("kubectl apply --validate=strict {dry} --filename {file}"));
         let visitor = self.scene.visitor();
         match file {
             "apps/shop.yaml" => {
@@ -139,10 +117,9 @@ impl<'a> Reader<'a> {
         match *begin {
             "kubectl --namespace shop create secret tls backoffice-tls" => {
                 let next = scene.bed.authority.issue(&[TASKS[0]]);
-                for (file, text) in [("tls.crt", &next.certificate), ("tls.key", &next.key)] {
-                    fs::write(self.folder.join(file), text).expect("the folder is there");
-                }
-                assert!(self.run(command).contains(expected));
+                self.shell.save("tls.crt", &next.certificate);
+                self.shell.save("tls.key", &next.key);
+                assert!(self.shell.run(command).contains(expected));
                 let shown = async || (self.shown().await == next.serial).then_some(());
                 eventually("the new certificate in a handshake", SOON, shown).await;
                 // And one that does not fit, which the next command must tell.
@@ -155,31 +132,16 @@ impl<'a> Reader<'a> {
                 let denied = guest.browse(BACKOFFICE).await;
                 let id = denied.headers["x-request-id"].to_str().expect("hex digits");
                 assert_eq!(denied.status, 403);
-                self.prints(&command.replace("REQUEST-NUMBER", id), expected).await;
+                self.shell.prints(&command.replace("REQUEST-NUMBER", id), expected).await;
             }
             "portcullis sessions revoke --all" => {
-                assert!(self.run(command).contains(expected));
+                assert!(self.shell.run(command).contains(expected));
                 let ended = async || (staff.status(BACKOFFICE).await == 401).then_some(());
                 return eventually("the end of the session", SOON, ended).await;
             }
-            _ => self.prints(command, expected).await,
+            _ => self.shell.prints(command, expected).await,
         }
         assert_eq!(staff.status(BACKOFFICE).await, 200, "nobody was signed out by `{command}`");
-    }
-
-    /// Runs a command that only looks, until it prints what is expected.
-    async fn prints(&self, command: &str, expected: &str) {
-        let printed = async || self.run(command).contains(expected).then_some(());
-        eventually(&format!("`{expected}` from `{command}`"), SOON, printed).await;
-    }
-
-    /// What commands print.
-    fn run(&self, commands: &str) -> String {
-        let programs = Path::new(PROGRAM).parent().expect("it is in a folder").display();
-        let script = format!("PATH={}/bin:{programs}:$PATH\n{commands}", self.folder.display());
-        let mut shell = Command::new("sh");
-        shell.args(["-euc", &script]).current_dir(&self.folder);
-        output(shell.env("KUBECONFIG", &self.scene.bed.cluster.admin).env("HOME", &self.folder))
     }
 
     /// Applies a certificate of its own for `{name}.localhost`.
