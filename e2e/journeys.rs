@@ -7,6 +7,7 @@ mod certificate;
 mod chart;
 mod endpoints;
 mod etcd_dump;
+mod fleet;
 mod install;
 mod issuers;
 mod keys;
@@ -16,6 +17,7 @@ mod policy;
 mod quickstart;
 mod redis;
 mod refresh;
+mod refresher_killed;
 mod roles;
 mod sign_in;
 mod stalled;
@@ -27,6 +29,7 @@ mod watch;
 use std::pin::Pin;
 
 use crate::support::bed::Bed;
+use crate::support::replicas::Replicas;
 
 /// A journey.
 pub struct Journey {
@@ -54,12 +57,32 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "statuses", needs: Needs::Cluster, run: |bed| Box::pin(statuses::journey(bed)) },
     Journey { name: "issuers", needs: Needs::Cluster, run: |bed| Box::pin(issuers::journey(bed)) },
     Journey { name: "roles", needs: Needs::Cluster, run: |bed| Box::pin(roles::journey(bed)) },
-    Journey { name: "sign-in", needs: Needs::Cluster, run: |bed| Box::pin(sign_in::journey(bed)) },
+    Journey {
+        name: "sign-in",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(sign_in::journey(bed, "sign-in", Replicas::One)),
+    },
     Journey { name: "watch", needs: Needs::OwnControlPlane, run: |bed| Box::pin(watch::journey(bed)) },
-    Journey { name: "certificate", needs: Needs::Cluster, run: |bed| Box::pin(certificate::journey(bed)) },
-    Journey { name: "policy", needs: Needs::Cluster, run: |bed| Box::pin(policy::journey(bed)) },
-    Journey { name: "endpoints", needs: Needs::Cluster, run: |bed| Box::pin(endpoints::journey(bed)) },
-    Journey { name: "refresh", needs: Needs::Cluster, run: |bed| Box::pin(refresh::journey(bed)) },
+    Journey {
+        name: "certificate",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(certificate::journey(bed, "certificate", Replicas::One)),
+    },
+    Journey {
+        name: "policy",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(policy::journey(bed, "policy", Replicas::One)),
+    },
+    Journey {
+        name: "endpoints",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(endpoints::journey(bed, "endpoints", Replicas::One)),
+    },
+    Journey {
+        name: "refresh",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(refresh::journey(bed, "refresh", Replicas::One)),
+    },
     Journey { name: "stored-sessions", needs: Needs::Cluster, run: |bed| Box::pin(stored_sessions::journey(bed)) },
     Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
     Journey { name: "operator", needs: Needs::Cluster, run: |bed| Box::pin(operator::journey(bed)) },
@@ -71,6 +94,56 @@ pub const JOURNEYS: &[Journey] = &[
     Journey { name: "redis", needs: Needs::Cluster, run: |bed| Box::pin(redis::journey(bed)) },
     Journey { name: "chart", needs: Needs::Cluster, run: |bed| Box::pin(async { chart::journey(bed) }) },
     Journey { name: "install", needs: Needs::Cluster, run: |bed| Box::pin(install::journey(bed)) },
+    Journey {
+        name: "sign-in-secrets",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(sign_in::journey(bed, "sign-in-secrets", Replicas::TwoOnSecrets)),
+    },
+    Journey {
+        name: "sign-in-redis",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(sign_in::journey(bed, "sign-in-redis", Replicas::TwoOnRedis)),
+    },
+    Journey {
+        name: "certificate-redis",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(certificate::journey(bed, "certificate-redis", Replicas::TwoOnRedis)),
+    },
+    Journey {
+        name: "policy-redis",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(policy::journey(bed, "policy-redis", Replicas::TwoOnRedis)),
+    },
+    Journey {
+        name: "endpoints-redis",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(endpoints::journey(bed, "endpoints-redis", Replicas::TwoOnRedis)),
+    },
+    Journey {
+        name: "refresh-secrets",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(refresh::journey(bed, "refresh-secrets", Replicas::TwoOnSecrets)),
+    },
+    Journey {
+        name: "refresh-redis",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(refresh::journey(bed, "refresh-redis", Replicas::TwoOnRedis)),
+    },
+    Journey {
+        name: "refresher-killed-redis",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(refresher_killed::journey(bed, "refresher-killed-redis", Replicas::TwoOnRedis)),
+    },
+    Journey {
+        name: "fleet-redis",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(fleet::journey(bed, "fleet-redis", Replicas::TwoOnRedis, 700)),
+    },
+    Journey {
+        name: "fleet-secrets",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(fleet::journey(bed, "fleet-secrets", Replicas::TwoOnSecrets, 300)),
+    },
     Journey { name: "stalled", needs: Needs::Cluster, run: |bed| Box::pin(stalled::journey(bed)) },
     Journey { name: "api-faults", needs: Needs::OwnControlPlane, run: |bed| Box::pin(api_faults::journey(bed)) },
     Journey { name: "api-outage", needs: Needs::OwnControlPlane, run: |bed| Box::pin(api_outage::journey(bed)) },

@@ -19,6 +19,7 @@ pub mod portcullis;
 pub mod program;
 pub mod provider;
 pub mod redis;
+pub mod replicas;
 pub mod scene;
 pub mod shell;
 #[path = "../tests/support/steps.rs"]

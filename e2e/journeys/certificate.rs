@@ -14,10 +14,11 @@ use crate::support::client::{Client, presented_serial};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::objects;
 use crate::support::provider::STAFF;
+use crate::support::replicas::Replicas;
 use crate::support::scene::{APP, HOST, Scene};
 
-pub async fn journey(bed: &Bed) {
-    let scene = Scene::open(bed, "certificate", 300).await;
+pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
+    let scene = Scene::open_on(replicas, bed, name, 300).await;
     scene.publish_for_staff().await;
     let person = scene.visitor();
     assert_eq!(person.sign_in(APP, &STAFF).await.status, 200);
@@ -41,7 +42,7 @@ pub async fn journey(bed: &Bed) {
     assert_eq!(served(&person).await, next.serial);
     assert_eq!(person.browse(APP).await.status, 200);
     echoes(&mut socket, "after the broken pair").await;
-    scene.portcullis.stop().await;
+    scene.stop().await;
 }
 
 /// The serial number that a new handshake shows.

@@ -11,6 +11,7 @@ use crate::support::client::{Ask, Client};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::objects;
 use crate::support::provider::STAFF;
+use crate::support::replicas::Replicas;
 use crate::support::scene::{APP, Scene};
 
 const OLD: &str = "10.244.4.1";
@@ -19,8 +20,8 @@ const NEW: &str = "10.244.4.2";
 /// Connections that ask without pause.
 const LOAD: usize = 8;
 
-pub async fn journey(bed: &Bed) {
-    let scene = Scene::open(bed, "endpoints", 300).await;
+pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
+    let scene = Scene::open_on(replicas, bed, name, 300).await;
     let (old, new) = (address(OLD), address(NEW));
     let mut old_program = start_program(&old.to_string(), &scene.folder).await;
     let _new_program = start_program(&new.to_string(), &scene.folder).await;
@@ -45,7 +46,7 @@ pub async fn journey(bed: &Bed) {
         assert!(addresses[..turn].iter().all(|&by| by == old), "before it the old one answered");
         assert!(addresses[turn..].iter().all(|&by| by == new), "and never again after it");
     }
-    scene.portcullis.stop().await;
+    scene.stop().await;
 }
 
 /// Asks over one connection until told to stop; who answered, in order.

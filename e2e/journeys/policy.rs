@@ -8,13 +8,14 @@ use crate::support::client::Client;
 use crate::support::eventually::{SOON, eventually};
 use crate::support::objects::{allow_group, attached, policy};
 use crate::support::provider::{GUEST, STAFF};
+use crate::support::replicas::Replicas;
 use crate::support::scene::{APP, NEIGHBOUR, NEIGHBOUR_APP, Scene};
 
 /// A field that a person meant as `methods`.
 const MISSPELT: &str = "mehtods";
 
-pub async fn journey(bed: &Bed) {
-    let scene = Scene::open(bed, "policy", 300).await;
+pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
+    let scene = Scene::open_on(replicas, bed, name, 300).await;
     scene.publish_for_staff().await;
     scene.publish("other", NEIGHBOUR, json!({"portcullis.dev/access": "public"})).await;
     let person = scene.visitor();
@@ -34,7 +35,7 @@ pub async fn journey(bed: &Bed) {
     person.comes_to(NEIGHBOUR_APP, 200).await;
     restore(&scene, &person).await;
     attached_by_its_own_target(&scene, &person).await;
-    scene.portcullis.stop().await;
+    scene.stop().await;
 }
 
 /// An Ingress that names no Policy has the default of its class, which lets nobody pass, until a Policy names the Ingress,
@@ -84,7 +85,7 @@ async fn says_why(scene: &Scene<'_>) {
     let table = scene.bed.cluster.kubectl(&["get", "policies.portcullis.dev", "--namespace", scene.namespace]);
     assert!(table.contains(&field) && table.contains("False"), "{table}");
     scene.event("staff", &field).await;
-    assert!(scene.portcullis.log().contains(&field), "the log names the field");
+    assert!(scene.log().contains(&field), "the log names the field");
 }
 
 /// The condition `Accepted` of the Policy, where it speaks of the newest generation.

@@ -12,6 +12,7 @@ use crate::support::bed::Bed;
 use crate::support::client::{Ask, Client};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::provider::STAFF;
+use crate::support::replicas::Replicas;
 use crate::support::scene::{APP, Scene};
 
 /// How long the provider takes.
@@ -23,8 +24,8 @@ const REQUESTS: usize = 50;
 /// How long an access token lasts: it is due for refresh from the first, and its end falls into the journey.
 const ACCESS_TOKEN_SECONDS: u32 = 10;
 
-pub async fn journey(bed: &Bed) {
-    let scene = Scene::open(bed, "refresh", ACCESS_TOKEN_SECONDS).await;
+pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
+    let scene = Scene::open_on(replicas, bed, name, ACCESS_TOKEN_SECONDS).await;
     scene.publish_for_staff().await;
     let (early, late) = (scene.visitor(), scene.visitor());
     early.sign_in_only(APP, &STAFF).await;
@@ -44,7 +45,7 @@ pub async fn journey(bed: &Bed) {
     let took = fifty_pass(&late).await;
     assert!(took >= DELAY, "with the access token at its end all wait, but these took {took:?}");
     assert_eq!(scene.provider.outcomes("refresh_token").await, json!({"success": 2}));
-    scene.portcullis.stop().await;
+    scene.stop().await;
 }
 
 /// Sends fifty requests at once, each over a connection that is open already; how long until the last was answered.

@@ -11,13 +11,14 @@ use crate::support::eventually::{SOON, eventually};
 use crate::support::objects;
 use crate::support::program::output;
 use crate::support::provider::{GUEST, ISSUER, STAFF};
+use crate::support::replicas::Replicas;
 use crate::support::scene::{APP, HOST, Scene};
 
 /// A page inside the app.
 const DEEP_LINK: &str = "https://app.localhost:8443/reports?month=7";
 
-pub async fn journey(bed: &Bed) {
-    let scene = Scene::open(bed, "sign-in", 300).await;
+pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
+    let scene = Scene::open_on(replicas, bed, name, 300).await;
     bed.cluster.apply(&[objects::policy(scene.namespace, "staff", &objects::allow_group("staff"))]);
     let annotations = json!({
         "portcullis.dev/policies": "staff",
@@ -25,12 +26,12 @@ pub async fn journey(bed: &Bed) {
     });
     scene.publish("app", HOST, annotations).await;
 
-    let foreign = scene.session_secrets();
+    let foreign = scene.stored_sessions();
     let mut browser = Browser::start(&scene.folder, &bed.authority);
     staff_reach_the_deep_link(&scene, &mut browser);
     signing_out_ends_it(&scene, &mut browser, &foreign).await;
     guests_are_told_why_not(&scene, &mut browser).await;
-    scene.portcullis.stop().await;
+    scene.stop().await;
 }
 
 fn staff_reach_the_deep_link(scene: &Scene, browser: &mut Browser) {
@@ -59,8 +60,8 @@ fn staff_reach_the_deep_link(scene: &Scene, browser: &mut Browser) {
 
 async fn signing_out_ends_it(scene: &Scene<'_>, browser: &mut Browser, foreign: &[String]) {
     let cookie = browser.cookie(HOST, "__Host-portcullis").expect("still signed in");
-    let own: Vec<_> = scene.session_secrets().into_iter().filter(|name| !foreign.contains(name)).collect();
-    let [secret] = &own[..] else { panic!("one session, so one Secret, not {own:?}") };
+    let own: Vec<_> = scene.stored_sessions().into_iter().filter(|name| !foreign.contains(name)).collect();
+    let [record] = &own[..] else { panic!("one session, so one record, not {own:?}") };
     assert_eq!(replay(scene, &cookie), "200");
 
     browser.open(&format!("{APP}/.portcullis/"));
@@ -74,8 +75,8 @@ async fn signing_out_ends_it(scene: &Scene<'_>, browser: &mut Browser, foreign: 
     browser.open(DEEP_LINK);
     assert!(browser.url().starts_with(ISSUER), "asked again, not let in at {}", browser.url());
     assert_eq!(replay(scene, &cookie), "401");
-    eventually("the end of the session's Secret", SOON, async || {
-        (!scene.session_secrets().contains(secret)).then_some(())
+    eventually("the end of the session's record", SOON, async || {
+        (!scene.stored_sessions().contains(record)).then_some(())
     })
     .await;
 }
@@ -92,7 +93,7 @@ async fn guests_are_told_why_not(scene: &Scene<'_>, browser: &mut Browser) {
     let id = page.split_whitespace().find(|word| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let id = id.unwrap_or_else(|| panic!("no decision id on the page: {page}"));
     let event = eventually("the denial in the audit file", SOON, async || {
-        let mut events = scene.portcullis.audit().into_iter();
+        let mut events = scene.audit().into_iter();
         events.find(|event| event["id"] == id && event["kind"] == "AuthorizationDenied")
     })
     .await;

@@ -17,9 +17,13 @@
 //
 // The tests' own door:
 //
-//   GET  /counts  {grant type: {outcome: number}}, where an outcome is "success" or an error code
+//   GET  /counts  {grant type: {outcome: number}}, where an outcome is "success" or an error code; "held" has the number of
+//                 requests that were held back
 //   GET  /issued  every token that the token endpoint has given out
-//   POST /delay   {ms}: holds back each later answer of the token endpoint for so long
+//   GET  /reused  [{account, first}]: every refresh token that was used twice, with the time of its first use in
+//                 milliseconds
+//   POST /delay   {ms, before}: holds back each later answer of the token endpoint for so long; with `before` each
+//                 request, which is dropped if its client has gone meanwhile
 //   POST /fail    {endpoint, status}: answers each later request to the endpoint ("discovery",
 //                 "jwks", "authorization", "token", "userinfo", "end_session") with that status
 //                 and nothing else; status 0 ends it
@@ -61,8 +65,10 @@ const config = readConfig(process.argv.slice(2));
 const accounts = new Map((config.accounts ?? []).map((account) => [account.login, account]));
 const counts = {};
 const issued = [];
+const uses = new Map();
+const reused = [];
 const failures = new Map();
-let tokenDelay = 0;
+let delay = { ms: 0, before: false };
 
 const provider = createProvider();
 const answer = provider.callback();
@@ -194,7 +200,10 @@ async function watchTokenEndpoint(ctx, next) {
   for (const name of ['access_token', 'refresh_token', 'id_token']) {
     if (ctx.body?.[name]) issued.push(ctx.body[name]);
   }
-  if (tokenDelay > 0) await sleep(tokenDelay);
+  const { RotatedRefreshToken: rotated, RefreshToken: token } = ctx.oidc.entities;
+  if (rotated) uses.set(rotated.jti, Date.now());
+  if (ctx.body?.error && token?.consumed) reused.push({ account: token.accountId, first: uses.get(token.jti) });
+  if (!delay.before && delay.ms > 0) await sleep(delay.ms);
 }
 
 function count(grantType = 'none', outcome = 'none') {
@@ -219,6 +228,10 @@ async function serve(req, res) {
   const status = failures.get(pathname);
   if (status) {
     await failed(req, res, pathname, status);
+  } else if (pathname === ENDPOINTS.token && delay.before) {
+    count('held');
+    await sleep(delay.ms);
+    if (!req.socket.destroyed) await answer(req, res);
   } else if (pathname.startsWith('/interaction/')) {
     await interact(req, res);
   } else {
@@ -318,14 +331,14 @@ function renderError(ctx, out) {
 
 async function administer(req, res) {
   const route = `${req.method} ${req.url}`;
-  const told = { 'GET /counts': counts, 'GET /issued': issued }[route];
+  const told = { 'GET /counts': counts, 'GET /issued': issued, 'GET /reused': reused }[route];
   if (told) {
     reply(res, 200, 'application/json', `${JSON.stringify(told)}\n`);
     return;
   }
   const command = { 'POST /delay': setDelay, 'POST /fail': setFailure }[route];
   if (!command) {
-    reply(res, 404, 'text/plain', 'there are GET /counts, GET /issued, POST /delay and POST /fail\n');
+    reply(res, 404, 'text/plain', 'there are GET /counts, GET /issued, GET /reused, POST /delay and POST /fail\n');
     return;
   }
   try {
@@ -336,9 +349,9 @@ async function administer(req, res) {
   }
 }
 
-function setDelay({ ms }) {
+function setDelay({ ms, before = false }) {
   if (!Number.isInteger(ms) || ms < 0) throw new Error('"ms" must be a whole number, 0 or more');
-  tokenDelay = ms;
+  delay = { ms, before };
 }
 
 function setFailure({ endpoint, status }) {

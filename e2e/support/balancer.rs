@@ -1,6 +1,7 @@
 //! A balancer of connections that knows nothing of what goes over them, as kube-proxy is one.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -18,21 +19,33 @@ use super::objects::INSTALLATION;
 /// A running balancer. Dropping it closes its door; connections that it has made go on.
 pub struct Balancer {
     task: JoinHandle<()>,
-    targets: Arc<Mutex<Vec<SocketAddr>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    targets: Vec<SocketAddr>,
+    /// Where the last connection of each caller was led.
+    led: HashMap<IpAddr, SocketAddr>,
 }
 
 impl Balancer {
     /// Listens, and takes the targets in turn.
     pub async fn start(address: &str, targets: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-        let targets = Arc::new(Mutex::new(targets));
-        let task = tokio::spawn(balance(listener, Arc::clone(&targets)));
-        Self { task, targets }
+        let state = Arc::new(Mutex::new(State { targets, led: HashMap::new() }));
+        let task = tokio::spawn(balance(listener, Arc::clone(&state)));
+        Self { task, state }
     }
 
     /// Sends further connections to these.
     pub fn lead_to(&self, targets: Vec<SocketAddr>) {
-        *self.targets.lock().expect("nobody panics with it") = targets;
+        self.state.lock().expect("nobody panics with it").targets = targets;
+    }
+
+    /// Where the last connection of a caller was led.
+    pub fn led(&self, caller: IpAddr) -> Option<SocketAddr> {
+        self.state.lock().expect("nobody panics with it").led.get(&caller).copied()
     }
 }
 
@@ -81,19 +94,23 @@ fn ready(slice: &EndpointSlice) -> Vec<SocketAddr> {
     addresses.map(|address| SocketAddr::new(address.parse().expect("an address"), port)).collect()
 }
 
-async fn balance(listener: TcpListener, targets: Arc<Mutex<Vec<SocketAddr>>>) {
+async fn balance(listener: TcpListener, state: Arc<Mutex<State>>) {
     for turn in 0_usize.. {
-        let Ok((mut client, _)) = listener.accept().await else { return };
-        let target = {
-            let targets = targets.lock().expect("nobody panics with it");
-            (!targets.is_empty()).then(|| targets[turn % targets.len()])
-        };
+        let Ok((mut client, caller)) = listener.accept().await else { return };
         // Without a target, or where it does not answer, the connection is closed.
-        let Some(target) = target else { continue };
+        let Some(target) = state.lock().expect("nobody panics with it").lead(caller.ip(), turn) else { continue };
         tokio::spawn(async move {
             if let Ok(mut server) = TcpStream::connect(target).await {
                 let _ = copy_bidirectional(&mut client, &mut server).await;
             }
         });
+    }
+}
+
+impl State {
+    fn lead(&mut self, caller: IpAddr, turn: usize) -> Option<SocketAddr> {
+        let target = *self.targets.get(turn.checked_rem(self.targets.len())?)?;
+        self.led.insert(caller, target);
+        Some(target)
     }
 }

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -60,6 +60,8 @@ pub struct Client {
     cookies: Arc<Mutex<Cookies>>,
     /// Where every `*.localhost` is.
     localhost: Ipv4Addr,
+    /// The address that it calls from; where that is unspecified the system chooses one.
+    own: Ipv4Addr,
 }
 
 /// By host and name.
@@ -112,12 +114,27 @@ impl Answer {
 impl Client {
     /// A client without cookies.
     pub fn new(authority: &Authority) -> Self {
-        Self { tls: Arc::new(trusting(authority)), cookies: Arc::default(), localhost: Ipv4Addr::LOCALHOST }
+        Self {
+            tls: Arc::new(trusting(authority)),
+            cookies: Arc::default(),
+            localhost: Ipv4Addr::LOCALHOST,
+            own: Ipv4Addr::UNSPECIFIED,
+        }
     }
 
     /// The same browser, led to another address of this machine.
     pub fn at(&self, localhost: Ipv4Addr) -> Self {
-        Self { tls: Arc::clone(&self.tls), cookies: Arc::clone(&self.cookies), localhost }
+        Self { tls: Arc::clone(&self.tls), cookies: Arc::clone(&self.cookies), localhost, own: self.own }
+    }
+
+    /// The same browser, calling from an address of this machine.
+    pub fn from(&self, own: Ipv4Addr) -> Self {
+        Self { own, ..self.at(self.localhost) }
+    }
+
+    /// Another browser on the same machine, without cookies.
+    pub fn fresh(&self) -> Self {
+        Self { cookies: Arc::default(), ..self.at(self.localhost) }
     }
 
     /// Another browser with the cookies that this one has now.
@@ -128,8 +145,7 @@ impl Client {
 
     /// Sends a request and reads the whole answer; redirects are not followed.
     pub async fn send(&self, ask: Ask) -> Answer {
-        let url = ask.url.clone();
-        self.try_send(ask).await.unwrap_or_else(|error| panic!("{url}: {error}"))
+        sound(self.try_send(ask).await)
     }
 
     /// The status that an address answers with.
@@ -137,29 +153,35 @@ impl Client {
         self.send(Ask::get(url)).await.status
     }
 
-    /// Sends as [`Client::send`] does, where a failure is an answer.
+    /// Sends as [`Client::send`] does, where a failure is an answer; it begins with the address.
     pub async fn try_send(&self, ask: Ask) -> io::Result<Answer> {
-        let mut kept = self.connect(&ask.url).await?;
         let url = ask.url.clone();
-        let answer = kept.send(ask).await?;
+        let answer = async { self.connect(&url).await?.send(ask).await }.await;
+        let answer = answer.map_err(|error| io::Error::new(error.kind(), format!("{url}: {error}")))?;
         self.remember(&url, &answer.headers);
         Ok(answer)
     }
 
     /// Goes to an address as a person does, over redirects to a page.
     pub async fn browse(&self, url: &str) -> Answer {
-        self.follow(Ask::get(url), None).await
+        sound(self.follow(Ask::get(url), None).await)
     }
 
     /// Goes to an address, signs in at the provider where it is asked to, and comes back.
     pub async fn sign_in(&self, url: &str, person: &Person) -> Answer {
-        self.follow(self.filled_form(url, person).await, None).await
+        sound(self.try_sign_in(url, person.login).await)
+    }
+
+    /// The same by what the person types, where a failure to connect is an answer.
+    pub async fn try_sign_in(&self, url: &str, login: &str) -> io::Result<Answer> {
+        self.follow(self.filled_form(url, login).await?, None).await
     }
 
     /// The same but for the last step: the session is there, and no request has used it.
     pub async fn sign_in_only(&self, url: &str, person: &Person) {
         let url: Url = url.parse().expect("an address");
-        let last = self.follow(self.filled_form(url.as_str(), person).await, Some(&url)).await;
+        let form = sound(self.filled_form(url.as_str(), person.login).await);
+        let last = sound(self.follow(form, Some(&url)).await);
         assert_eq!(last.headers[header::LOCATION], url.as_str(), "{}", last.text());
     }
 
@@ -210,32 +232,38 @@ impl Client {
             Err(_) if host.ends_with("localhost") => self.localhost.into(),
             Err(_) => panic!("`{host}` is not on this machine"),
         };
-        let stream = TcpStream::connect(SocketAddr::new(address, port)).await?;
+        let stream = if self.own.is_unspecified() {
+            TcpStream::connect(SocketAddr::new(address, port)).await?
+        } else {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(self.own.into(), 0))?;
+            socket.connect(SocketAddr::new(address, port)).await?
+        };
         stream.set_nodelay(true)?;
         Ok(stream)
     }
 
-    async fn filled_form(&self, url: &str, person: &Person) -> Ask {
-        let form = self.browse(url).await;
+    async fn filled_form(&self, url: &str, login: &str) -> io::Result<Ask> {
+        let form = self.follow(Ask::get(url), None).await?;
         assert!(form.url.path().starts_with("/interaction/"), "no sign-in form at {}: {}", form.url, form.text());
-        Ask::post(form.url.as_str(), format!("login={}", person.login))
+        Ok(Ask::post(form.url.as_str(), format!("login={login}"))
             .with("content-type", "application/x-www-form-urlencoded")
-            .with("origin", form.url.origin().ascii_serialization())
+            .with("origin", form.url.origin().ascii_serialization()))
     }
 
     /// Follows redirects to a page, or to the one that leads to `short_of`.
-    async fn follow(&self, ask: Ask, short_of: Option<&Url>) -> Answer {
-        let mut answer = self.send(ask.navigating()).await;
+    async fn follow(&self, ask: Ask, short_of: Option<&Url>) -> io::Result<Answer> {
+        let mut answer = self.try_send(ask.navigating()).await?;
         for _ in 0..REDIRECTS {
             if !(300..400).contains(&answer.status) {
-                return answer;
+                return Ok(answer);
             }
             let location = answer.headers[header::LOCATION].to_str().expect("an address");
             let next = answer.url.join(location).unwrap_or_else(|error| panic!("`{location}`: {error}"));
             if short_of == Some(&next) {
-                return answer;
+                return Ok(answer);
             }
-            answer = self.send(Ask::get(next.as_str()).navigating()).await;
+            answer = self.try_send(Ask::get(next.as_str()).navigating()).await?;
         }
         panic!("after {REDIRECTS} redirects still none the wiser, at {}", answer.url)
     }
@@ -282,6 +310,10 @@ impl Kept {
         }
         request.body(Full::new(ask.body)).expect("a sound request")
     }
+}
+
+fn sound<T>(answer: io::Result<T>) -> T {
+    answer.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The serial number of the certificate that a server presented.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::authority::Authority;
@@ -44,6 +45,31 @@ pub const STAFF: Person =
 pub const GUEST: Person =
     Person { login: "gus", email: "gus.quillfeather@guests.example", name: "Gus Quillfeather", group: "guests" };
 
+/// So many people more have accounts, see [`login`].
+const CROWD: usize = 1_500;
+
+/// Of the crowd, so many people in a row are one team.
+pub const TEAM: usize = 20;
+
+/// What somebody of the crowd types at the provider. All are of the staff, and of their team.
+pub fn login(number: usize) -> String {
+    format!("person-{number}")
+}
+
+/// What a team is called.
+pub fn team(number: usize) -> String {
+    format!("team-{number}")
+}
+
+/// A refresh token that was used twice.
+#[derive(Debug, Deserialize)]
+pub struct Reused {
+    /// Whose.
+    pub account: String,
+    /// When it was used for the first time, in milliseconds of the system's clock.
+    pub first: i64,
+}
+
 /// The running provider.
 pub struct Provider {
     _program: Program,
@@ -58,7 +84,7 @@ impl Provider {
         fs::write(&certificate, pair.certificate).expect("the folder is there");
         fs::write(&key, pair.key).expect("the folder is there");
         let at = |path: &str| hosts.iter().map(|host| format!("https://{host}:8443{path}")).collect::<Vec<_>>();
-        let accounts = [STAFF, GUEST].map(|person| {
+        let known = [STAFF, GUEST].map(|person| {
             json!({
                 "login": person.login,
                 "email": person.email,
@@ -67,6 +93,8 @@ impl Provider {
                 "groups": [person.group],
             })
         });
+        let crowd = (0..CROWD).map(|number| json!({"login": login(number), "groups": ["staff", team(number / TEAM)]}));
+        let accounts: Vec<_> = known.into_iter().chain(crowd).collect();
         let config = json!({
             "listen": "127.0.0.1:9443",
             "admin": "127.0.0.1:9444",
@@ -102,9 +130,24 @@ impl Provider {
         serde_json::from_value(tokens).expect("a list of texts")
     }
 
+    /// Every refresh token that was used twice.
+    pub async fn reused(&self) -> Vec<Reused> {
+        let tokens = self.door.send(Ask::get(&format!("{ADMIN}/reused"))).await.json();
+        serde_json::from_value(tokens).expect("the provider's own words")
+    }
+
     /// Holds back each later answer of the token endpoint.
     pub async fn delay(&self, delay: Duration) {
-        let body = json!({"ms": delay.as_millis()}).to_string();
+        self.set_delay(json!({"ms": delay.as_millis()})).await;
+    }
+
+    /// Holds back each later request to the token endpoint, and drops it if whoever sent it has gone meanwhile.
+    pub async fn delay_before(&self, delay: Duration) {
+        self.set_delay(json!({"ms": delay.as_millis(), "before": true})).await;
+    }
+
+    async fn set_delay(&self, delay: Value) {
+        let body = delay.to_string();
         let answer = self.door.send(Ask::post(&format!("{ADMIN}/delay"), body)).await;
         assert_eq!(answer.status, 200);
     }

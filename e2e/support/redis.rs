@@ -61,10 +61,18 @@ impl Redis {
 
     /// Puts a text where sessions are.
     pub fn plant(&self, text: &str) {
+        assert_eq!(self.ask(&["SET", "pcs-planted", text]), "OK\n");
+    }
+
+    /// The keys of all sessions.
+    pub fn keys(&self) -> Vec<String> {
+        self.ask(&["--scan", "--pattern", "pcs-*"]).lines().map(str::to_owned).collect()
+    }
+
+    fn ask(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["--tls", "--cacert", "ca.crt", "-h", ADDRESS, "--user", "portcullis", "--pass", PASSWORD]);
-        let answer = output(command.args(["SET", "pcs-planted", text]).current_dir(&self.folder));
-        assert_eq!(answer, "OK\n");
+        output(command.arg("--no-auth-warning").args(arguments).current_dir(&self.folder))
     }
 
     /// All that it has written to disk: every key and value as it came, since nothing is compressed.

@@ -1,6 +1,6 @@
 //! What each journey begins with: an installation, its provider, an app and a running Portcullis.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,6 +12,8 @@ use super::eventually::eventually;
 use super::objects;
 use super::portcullis::{HERE, PUBLISHED, Place, Portcullis};
 use super::provider::{Person, Provider, STAFF};
+use super::redis::Redis;
+use super::replicas::{Beside, Replicas};
 
 /// The guarded app of most journeys.
 pub const HOST: &str = "app.localhost";
@@ -48,6 +50,8 @@ pub struct Scene<'a> {
     pub app: App,
     /// The program under test.
     pub portcullis: Portcullis,
+    /// The other replica, where there are two.
+    pub beside: Option<Beside>,
 }
 
 impl<'a> Scene<'a> {
@@ -58,6 +62,26 @@ impl<'a> Scene<'a> {
 
     /// The same with Portcullis at a place.
     pub async fn open_at(bed: &'a Bed, journey: &'static str, access_token_seconds: u32, place: &Place<'_>) -> Self {
+        let start = |folder: &Path| Portcullis::start_at(place, folder, &bed.cluster.portcullis, &bed.authority);
+        Self::set(bed, journey, access_token_seconds, start).await
+    }
+
+    /// The same with some replicas; the name of the journey ends with their suffix.
+    pub async fn open_on(replicas: Replicas, bed: &'a Bed, journey: &'static str, access_token_seconds: u32) -> Self {
+        assert!(journey.ends_with(replicas.suffix()), "{journey} is not the name of a journey on these replicas");
+        let folder = bed.folder(journey);
+        let redis = replicas.store(bed, &folder).await;
+        let start = |folder: &Path| replicas.start(bed, folder, 0);
+        let scene = Self::set(bed, journey, access_token_seconds, start).await;
+        Self { beside: replicas.beside(bed, &folder, redis).await, ..scene }
+    }
+
+    async fn set(
+        bed: &'a Bed,
+        journey: &'static str,
+        access_token_seconds: u32,
+        start: impl FnOnce(&Path) -> Portcullis,
+    ) -> Self {
         bed.clear();
         let folder = bed.folder(journey);
         let hosts = [&[HOST, NEIGHBOUR][..], &TASKS].concat();
@@ -65,9 +89,31 @@ impl<'a> Scene<'a> {
         bed.cluster.apply(&objects::installation(&bed.authority.pem));
         bed.cluster.apply(&[objects::namespace(journey)]);
         let app = App::start(&format!("{ENDPOINT}:{}", objects::APP_PORT)).await;
-        let mut portcullis = Portcullis::start_at(place, &folder, &bed.cluster.portcullis, &bed.authority);
+        let mut portcullis = start(&folder);
         portcullis.ready().await;
-        Self { bed, namespace: journey, folder, provider, app, portcullis }
+        Self { bed, namespace: journey, folder, provider, app, portcullis, beside: None }
+    }
+
+    /// Ends all replicas, and sees that they end well.
+    pub async fn stop(self) {
+        self.portcullis.stop().await;
+        if let Some(beside) = self.beside {
+            beside.portcullis.stop().await;
+        }
+    }
+
+    /// What all replicas have logged.
+    pub fn log(&self) -> String {
+        self.replicas().map(Portcullis::log).collect()
+    }
+
+    /// The audit events of all replicas.
+    pub fn audit(&self) -> Vec<Value> {
+        self.replicas().flat_map(Portcullis::audit).collect()
+    }
+
+    fn replicas(&self) -> impl Iterator<Item = &Portcullis> {
+        [&self.portcullis].into_iter().chain(self.beside.as_ref().map(|beside| &beside.portcullis))
     }
 
     /// Applies the app `name` at `host`, with its certificate, Service, endpoints and Ingress, and waits until it is live.
@@ -109,6 +155,12 @@ impl<'a> Scene<'a> {
             .then_some(())
         })
         .await;
+    }
+
+    /// The names under which sessions rest, wherever they do.
+    pub fn stored_sessions(&self) -> Vec<String> {
+        let redis = self.beside.as_ref().and_then(|beside| beside.redis.as_ref());
+        redis.map_or_else(|| self.session_secrets(), Redis::keys)
     }
 
     /// The names of the Secrets in which sessions rest.
