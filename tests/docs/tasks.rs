@@ -52,6 +52,17 @@ fn every_command_of_a_document_is_one() {
     assert!(checked >= 10, "only {checked} commands were found");
 }
 
+#[test]
+fn the_ingress_of_the_readme_is_guarded_as_it_says() {
+    let text = fs::read_to_string("README.md").unwrap();
+    let (_, example) = text.split_once("```yaml\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("app.yaml"), example.split("```").next().unwrap()).unwrap();
+    let told = said(folder.path(), "portcullis routes --dev app.yaml");
+    let who = "guarded  group staff, for GET or HEAD; group finance";
+    assert!(told.contains(who) && told.contains("shop/backoffice"), "{told}");
+}
+
 /// What the commands print on standard output, run one by one.
 fn said(folder: &Path, commands: &str) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_portcullis")).parent().unwrap();
