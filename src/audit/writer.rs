@@ -489,16 +489,21 @@ mod tests {
 
     #[test]
     fn a_panic_leaves_the_status_that_the_client_gets() {
-        let (sender, lines) = mpsc::channel();
-        let audit = Audit::with_sink(Box::new(Lines(sender)), RequestId(1), clock()).unwrap();
-        let of_request = audit.clone();
-        let request = thread::spawn(move || {
-            let _outcome = of_request.reserve(RequestId(8)).unwrap().decided(event(&identity()));
-            panic!("a bug");
-        });
-        assert!(request.join().is_err());
-        drop(audit);
-        assert_eq!(written(&lines)[1]["status"], 500);
+        // Before any head was sent, and after one.
+        for (sent, told) in [(0, 500), (200, 200)] {
+            let (sender, lines) = mpsc::channel();
+            let audit = Audit::with_sink(Box::new(Lines(sender)), RequestId(1), clock()).unwrap();
+            let of_request = audit.clone();
+            let request = thread::spawn(move || {
+                let mut outcome = of_request.reserve(RequestId(8)).unwrap().decided(event(&identity()));
+                outcome.note(|outcome| outcome.status = sent);
+                panic!("a bug");
+            });
+            assert!(request.join().is_err());
+            drop(audit);
+            let outcome = &written(&lines)[1];
+            assert_eq!((&outcome["status"], &outcome["complete"]), (&told.into(), &false.into()));
+        }
     }
 
     #[test]
