@@ -39,10 +39,12 @@ pub async fn journey(bed: &Bed) {
     signed_out_at_one_is_signed_out_at_the_other(&scene).await;
     let person = scene.signed_in(APP, &STAFF).await;
     assert_eq!(scene.session_secrets(), before, "no session rests in a Secret");
+    let stranger = dump::stranger(&scene).await;
     redis.plant(&dump::canary());
     let dump = redis.dump();
     assert!(dump.iter().any(|file| dump::contains(file, b"PXAT")), "the session rests in Redis");
-    dump::shows_nothing(&dump, &scene, &person).await;
+    dump::shows_nothing(&dump, &scene, &stranger).await;
+    assert!(!dump.iter().any(|file| dump::names_the_client(file)), "the client rests in its Secret alone");
 
     // Each has it in its cache from here on.
     assert_eq!((person.status(APP).await, person.at(OTHER).status(APP).await), (200, 200));

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use data_encoding::BASE64;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -131,11 +132,16 @@ impl Cluster {
 
     /// Lets etcd forget all that was before now: no watch that saw less can go on.
     pub async fn compact(&self, client: &Client) {
-        let ask =
-            async |call, body: Value| client.send(Ask::post(&format!("{ETCD}/v3/kv/{call}"), body.to_string())).await;
-        let revision = ask("range", json!({"key": "AA=="})).await.json()["header"]["revision"].clone();
-        let compacted = ask("compaction", json!({"revision": revision, "physical": true})).await;
-        assert_eq!(compacted.status, 200, "{}", compacted.text());
+        let revision = etcd_answers(client, "range", json!({"key": "AA=="})).await["header"]["revision"].clone();
+        etcd_answers(client, "compaction", json!({"revision": revision, "physical": true})).await;
+    }
+
+    /// Every object that etcd has now, by its key.
+    pub async fn etcd_objects(&self, client: &Client) -> Vec<(String, Vec<u8>)> {
+        let all = etcd_answers(client, "range", json!({"key": "AA==", "range_end": "AA=="})).await;
+        let bytes = |field: &Value| BASE64.decode(field.as_str().expect("a text").as_bytes()).expect("base64");
+        let objects = all["kvs"].as_array().expect("a list").iter();
+        objects.map(|one| (String::from_utf8(bytes(&one["key"])).expect("a path"), bytes(&one["value"]))).collect()
     }
 
     /// Starts what makes pods of Deployments, endpoints of pods, and an end of what is deleted.
@@ -250,6 +256,12 @@ impl Cluster {
 /// The path of a file of the repository.
 pub fn in_repository(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_string_lossy().into_owned()
+}
+
+async fn etcd_answers(client: &Client, call: &str, body: Value) -> Value {
+    let answer = client.send(Ask::post(&format!("{ETCD}/v3/kv/{call}"), body.to_string())).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
 }
 
 fn etcd(programs: &Path, folder: &Path) -> Program {

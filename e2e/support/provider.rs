@@ -45,6 +45,14 @@ pub const STAFF: Person =
 pub const GUEST: Person =
     Person { login: "gus", email: "gus.quillfeather@guests.example", name: "Gus Quillfeather", group: "guests" };
 
+/// Somebody of whom no object speaks, in words that nothing else has.
+pub const STRANGER: Person = Person {
+    login: "person-of-no-object-6d01f3",
+    email: "zenobia.thistlewood@nowhere.example",
+    name: "Zenobia Thistlewood",
+    group: "group-of-no-object-7ae04b",
+};
+
 /// So many people more have accounts, see [`login`].
 const CROWD: usize = 1_500;
 
@@ -84,7 +92,7 @@ impl Provider {
         fs::write(&certificate, pair.certificate).expect("the folder is there");
         fs::write(&key, pair.key).expect("the folder is there");
         let at = |path: &str| hosts.iter().map(|host| format!("https://{host}:8443{path}")).collect::<Vec<_>>();
-        let known = [STAFF, GUEST].map(|person| {
+        let known = [STAFF, GUEST, STRANGER].map(|person| {
             json!({
                 "login": person.login,
                 "email": person.email,
