@@ -35,6 +35,9 @@ const ACCESS_TOKEN_SECONDS: u32 = 20;
 /// How long the provider takes to give tokens: long enough that replicas are killed while they wait for them.
 const PROVIDER: Duration = Duration::from_millis(100);
 
+/// So many replicas are killed at least.
+const KILLS: usize = 4;
+
 /// Between a replica's return and the end of the next.
 const UP: Duration = Duration::from_secs(6);
 
@@ -106,5 +109,5 @@ async fn tells(name: &str, crowd: &Crowd, kills: usize) {
     let enough =
         [Verdict::Live, Verdict::Ended].iter().all(|kind| verdicts.get(kind).is_some_and(|&count| count > 300));
     assert!(enough, "both kinds of request happened: {verdicts:?}");
-    assert!(refreshed > 100 && signed_out > 20 && revoked > 20 && kills >= 4, "everything happened");
+    assert!(refreshed > 100 && signed_out > 20 && revoked > 20 && kills >= KILLS, "everything happened");
 }

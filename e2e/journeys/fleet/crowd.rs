@@ -81,21 +81,25 @@ impl Crowd {
         }
     }
 
-    /// Signs in as one after another until there are enough, and meanwhile uses and ends sessions. `place` is where it calls
-    /// from.
+    /// Signs in as one after another until there are enough, and meanwhile uses and ends sessions; uses them on until enough
+    /// replicas were killed. `place` is where it calls from.
     pub async fn come_and_go(self: Arc<Self>, place: usize) {
         let own = address(place);
         for round in 0.. {
-            if self.signed_in.load(Ordering::Relaxed) >= self.sign_ins {
+            let enough = self.signed_in.load(Ordering::Relaxed) >= self.sign_ins;
+            if enough && self.known().downs.len() > super::KILLS {
                 return;
             }
-            self.sign_in(own, self.next.fetch_add(1, Ordering::Relaxed)).await;
+            if !enough {
+                self.sign_in(own, self.next.fetch_add(1, Ordering::Relaxed)).await;
+            }
             for _ in 0..4 {
                 if let Some(person) = self.anybody() {
                     self.ask(own, &person).await;
                 }
             }
-            if round % 6 == 5
+            if !enough
+                && round % 6 == 5
                 && let Some(person) = self.anybody_live()
             {
                 self.sign_out(own, &person).await;
