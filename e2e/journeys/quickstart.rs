@@ -51,6 +51,8 @@ pub async fn journey(bed: &Bed) {
         }
     }
     assert_eq!(printed, PRINTED.len());
+    // Else the node of a later journey is given its pods.
+    bed.cluster.kubectl(&["delete", "deployment/web", "--namespace", SHOP]);
     scene.portcullis.stop().await;
 }
 

@@ -28,6 +28,7 @@ use super::bed::Bed;
 use super::client::{self, Ask};
 use super::controller;
 use super::eventually::PAUSE;
+use super::objects::INSTALLATION;
 use super::portcullis::PROGRAM;
 use super::program::{Program, output};
 
@@ -102,7 +103,7 @@ impl Kubelet {
         let mine = ListParams::default().fields(&format!("spec.nodeName={NAME}"));
         loop {
             // The API server may be away for a moment.
-            let list = Api::<Pod>::all(self.client.clone()).list(&mine).await;
+            let list = Api::<Pod>::namespaced(self.client.clone(), INSTALLATION).list(&mine).await;
             for pod in list.into_iter().flatten() {
                 if known.insert(pod.metadata.uid.clone()) {
                     pods.spawn(self.clone().live(pod));
