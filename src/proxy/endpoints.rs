@@ -18,7 +18,7 @@ use crate::audit::{Kind, RequestId};
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::oidc::{LoginError, Provider};
-use crate::path::Target;
+use crate::path::{RequestPath, Target};
 use crate::route::{Access, Route};
 use crate::snapshot::Snapshot;
 
@@ -87,8 +87,17 @@ pub enum Endpoint<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    /// The endpoint of a canonical path; `None` where the path is not reserved.
-    pub fn find(path: &'a str) -> Option<Self> {
+    /// The endpoint of a path; `None` where the path is not reserved. One that a server behind us could take for a reserved
+    /// one is ambiguous, as with routes.
+    pub fn of(path: &'a RequestPath) -> Result<Option<Self>, Rejection> {
+        match (Self::find(path.as_str()), path.lenient()) {
+            (None, Some(lenient)) if Self::find(lenient).is_some() => Err(Refusal::AmbiguousPath.into()),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The endpoint of a path in one reading.
+    fn find(path: &'a str) -> Option<Self> {
         let Some(rest) = path.strip_prefix("/.portcullis") else {
             let reserved = path.strip_prefix("/.well-known/portcullis")?;
             return (reserved.is_empty() || reserved.starts_with('/')).then_some(Self::Nothing);
@@ -306,6 +315,10 @@ mod tests {
         ];
         for (path, endpoint) in table {
             assert_eq!(Endpoint::find(path), endpoint, "{path}");
+        }
+        for path in ["//.portcullis/login", "/.portcullis%2Flogin", "/.portcullis;x/login", "/%252Eportcullis/login"] {
+            let target = Target::parse(path).unwrap();
+            assert_eq!(Endpoint::of(target.path()), Err(Refusal::AmbiguousPath.into()), "{path}");
         }
         for (path, ..) in PATHS {
             assert!(!matches!(Endpoint::find(path), None | Some(Endpoint::Nothing)), "{path}");

@@ -27,8 +27,11 @@ impl ReturnPath {
     /// The return path of a target that was admitted.
     pub fn of(target: &Target) -> Self {
         let path = target.path().as_str();
+        let own = [Some(path), target.path().lenient()]
+            .into_iter()
+            .flatten()
+            .any(|path| path.starts_with("/.portcullis/") && path != "/.portcullis/");
         // A browser reads two slashes as the beginning of a host.
-        let own = path.starts_with("/.portcullis/") && path != "/.portcullis/";
         if path.starts_with("//") || own || path.len() > LONGEST {
             return Self::front_page();
         }
@@ -89,6 +92,8 @@ mod tests {
             "/.portcullis/logout",
             "/.portcullis/callback/corp?code=x",
             "/%2Eportcullis/logout",
+            "/.portcullis%2Flogout",
+            "/.portcullis;x/logout",
         ] {
             assert_eq!(parsed(raw), "/");
         }

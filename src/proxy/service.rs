@@ -140,7 +140,7 @@ impl Service {
             return Err(Refusal::Misdirected.into());
         }
         let asked = Asked { shared: &self.shared, snapshot, request, id: trail.id };
-        if let Some(endpoint) = Endpoint::find(request.target().path().as_str()) {
+        if let Some(endpoint) = Endpoint::of(request.target().path())? {
             trail.hsts = endpoints::hsts(snapshot, request.host()).filter(|_| conn.scheme() == Scheme::Https);
             // What is rare is kept out of the future, which is moved as a whole for each request.
             let answer = Box::pin(endpoint.answer(asked, conn.scheme(), body)).await?;

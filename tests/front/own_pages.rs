@@ -61,16 +61,21 @@ fn each_endpoint_knows_its_methods() {
 fn reserved_paths_never_reach_an_upstream() {
     let house = House::new();
     let mut browser = house.signed_in();
-    for (host, target) in [
-        ("app.test", "/.portcullis/nothing"),
-        ("app.test", "/.portcullis/login/x"),
-        ("app.test", "/.well-known/portcullis/jwks.json"),
-        ("app.test", "/%2Eportcullis/nothing"),
-        ("open.test", "/.portcullis/"),
-        ("open.test", "/.portcullis/login"),
+    for (host, target, status) in [
+        ("app.test", "/.portcullis/nothing", 404),
+        ("app.test", "/.portcullis/login/x", 404),
+        ("app.test", "/.well-known/portcullis/jwks.json", 404),
+        ("app.test", "/%2Eportcullis/nothing", 404),
+        ("open.test", "/.portcullis/", 404),
+        ("open.test", "/.portcullis/login", 404),
+        // What an upstream could take for one of them.
+        ("app.test", "//.portcullis/login", 400),
+        ("app.test", "/.portcullis%2Flogin", 400),
+        ("app.test", "/.portcullis;x/login", 400),
+        ("open.test", "/.well-known%5Cportcullis/jwks.json", 400),
     ] {
         let answer = house.nothing_upstream(|| browser.navigate(host, target));
-        assert_eq!(answer.status, 404, "{host}{target}");
+        assert_eq!(answer.status, status, "{host}{target}");
     }
 }
 
