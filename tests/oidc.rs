@@ -59,7 +59,7 @@ impl House {
     /// From the redirect to the verdict.
     async fn sign_in(&self) -> Result<VerifiedLogin, LoginError> {
         let start = self.begin().await;
-        let query = self.provider.approve(&start.authorization_url);
+        let query = self.provider.approve(start.authorization_url.expose());
         self.finish(start.attempt, &query).await
     }
 }

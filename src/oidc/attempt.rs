@@ -35,8 +35,8 @@ pub struct LoginAttempt {
 /// What a login begins with.
 #[derive(Clone, Debug)]
 pub struct LoginStart {
-    /// Where the browser goes.
-    pub authorization_url: String,
+    /// Where the browser goes; `state` and `nonce` are in it.
+    pub authorization_url: Secret<String>,
     /// What its cookie holds.
     pub attempt: LoginAttempt,
 }

@@ -66,7 +66,7 @@ pub(super) fn begin(
         .append_pair("nonce", attempt.nonce.expose())
         .append_pair("code_challenge", &challenge)
         .append_pair("code_challenge_method", "S256");
-    LoginStart { authorization_url: url.into(), attempt }
+    LoginStart { authorization_url: Secret::new(url.into()), attempt }
 }
 
 /// 256 random bits in 43 characters, which is also what RFC 7636 section 4.1 asks of a verifier.

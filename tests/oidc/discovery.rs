@@ -209,7 +209,7 @@ async fn an_issuer_that_is_back_is_ready_within_seconds() {
 async fn keys_may_change_in_the_middle_of_a_sign_in() {
     let house = House::new().await;
     let start = house.begin().await;
-    let query = house.provider.approve(&start.authorization_url);
+    let query = house.provider.approve(start.authorization_url.expose());
     house.provider.rotate_to(SigningKey::generate("key-2", Algorithm::ES256));
     assert_eq!(house.finish(start.attempt, &query).await.err(), None);
 }

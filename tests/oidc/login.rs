@@ -337,7 +337,7 @@ async fn a_claim_may_lie_deep_or_have_dots_in_its_name() {
 async fn a_callback_of_another_state_reaches_no_endpoint() {
     let house = House::new().await;
     let (start, other) = (house.begin().await, house.begin().await);
-    let query = house.provider.approve(&start.authorization_url);
+    let query = house.provider.approve(start.authorization_url.expose());
     let stateless = query.split('&').filter(|pair| !pair.starts_with("state=")).collect::<Vec<_>>().join("&");
     for (attempt, query, error) in [
         (&other.attempt, query.clone(), LoginError::StateForeign),
@@ -359,7 +359,7 @@ async fn a_callback_of_another_state_reaches_no_endpoint() {
 async fn a_state_is_good_once() {
     let house = House::new().await;
     let start = house.begin().await;
-    let query = house.provider.approve(&start.authorization_url);
+    let query = house.provider.approve(start.authorization_url.expose());
     house.finish(start.attempt.clone(), &query).await.unwrap();
     assert_eq!(house.finish(start.attempt, &query).await.err(), Some(LoginError::StateReused));
     assert_eq!(house.provider.calls("/token"), 1);
@@ -369,7 +369,7 @@ async fn a_state_is_good_once() {
 async fn a_code_is_good_once_and_for_its_own_attempt() {
     let house = House::new().await;
     let (first, second, third) = (house.begin().await, house.begin().await, house.begin().await);
-    let query = house.provider.approve(&first.authorization_url);
+    let query = house.provider.approve(first.authorization_url.expose());
     let with_state_of = |attempt: &LoginAttempt| {
         let code = query.split('&').find(|pair| pair.starts_with("code=")).unwrap();
         let issuer = query.split('&').find(|pair| pair.starts_with("iss=")).unwrap();
@@ -417,7 +417,7 @@ async fn an_attempt_ends_with_its_provider_and_after_ten_minutes() {
     let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
     let house = House::around(TestProvider::start(clock.clone()).await, clock.clone(), |_| {});
     let start = house.begin().await;
-    let query = house.provider.approve(&start.authorization_url);
+    let query = house.provider.approve(start.authorization_url.expose());
     let foreign = LoginAttempt { provider: "partner".to_owned(), ..start.attempt.clone() };
     assert_eq!(house.finish(foreign, &query).await.err(), Some(LoginError::AttemptForeign("partner".to_owned())));
     let early = LoginAttempt { begun: clock.now() + SignedDuration::from_secs(61), ..start.attempt.clone() };
@@ -508,7 +508,7 @@ async fn so_many_sign_ins_wait_for_a_provider_and_no_more() {
     let mut attempts = Vec::new();
     for _ in 0..260 {
         let start = house.begin().await;
-        attempts.push((house.provider.approve(&start.authorization_url), start.attempt));
+        attempts.push((house.provider.approve(start.authorization_url.expose()), start.attempt));
     }
     let verdicts = join_all(attempts.iter().map(|(query, attempt)| house.finish(attempt.clone(), query))).await;
     let busy = |verdict: &Result<_, _>| matches!(verdict, Err(LoginError::Busy));
@@ -534,7 +534,7 @@ async fn a_provider_with_too_many_sign_ins_keeps_nobody_from_another() {
 async fn no_error_tells_a_secret() {
     let house = House::new().await;
     let start = house.begin().await;
-    let query = house.provider.approve(&start.authorization_url);
+    let query = house.provider.approve(start.authorization_url.expose());
     house.provider.behave(|b| {
         b.tokens = tamper(|tokens| {
             tokens["access_token"] = json!("CANARY");
@@ -545,7 +545,7 @@ async fn no_error_tells_a_secret() {
     let told = format!("{error} {error:?} {:?} {start:?} {:?}", start.attempt, Callback::parse(&query).unwrap());
     let attempt = &start.attempt;
     for secret in [&attempt.nonce, &attempt.verifier].map(|secret| secret.expose().as_str()) {
-        let url = start.authorization_url.as_str();
+        let url = start.authorization_url.expose().as_str();
         assert!(!told.replace(url, "").contains(secret), "{told}");
     }
     assert!(!told.contains("CANARY") && !told.contains(CLIENT_SECRET), "{told}");

@@ -33,7 +33,7 @@ pub async fn answer(asked: Asked<'_>) -> Result<Answer, Rejection> {
     };
     let (host, now) = (asked.host(), asked.shared.clock.now());
     let cookie = login_cookie(&keys, host, start.attempt.to_bytes().expose(), now);
-    let answer = Answer::see_other(&start.authorization_url, "sign_in_begun").with_cookie(&cookie);
+    let answer = Answer::see_other(start.authorization_url.expose(), "sign_in_begun").with_cookie(&cookie);
     let crowded_out = crowded_out_logins(&keys, host, asked.cookies(), now);
     Ok(crowded_out.iter().fold(answer, |answer, line| answer.with_cookie(line)))
 }
