@@ -37,6 +37,17 @@ fn forged_cookies_are_worth_nothing() {
 }
 
 #[test]
+fn forged_cookies_ask_no_store() {
+    let house = House::doubtful();
+    let mut real = house.signed_in();
+    house.store.off(true);
+    assert_eq!(real.get("app.test", "/", &[]).status, 503, "whoever has a session is asked for in the store");
+    let mut forged = house.browser();
+    forged.plant("app.test", SESSION, &"A".repeat(72));
+    refused(&house, &mut forged, "forged_session_cookie");
+}
+
+#[test]
 fn names_that_only_look_like_ours_are_not_seen() {
     let house = House::new();
     let good = house.signed_in().session("app.test").unwrap();

@@ -86,6 +86,7 @@ fn targets_are_canonical() {
         ("encoded slash", "/a%2fb", Clean("GET /a%2Fb HTTP/1.1", "")),
         ("encoded dots", "/a/%2e%2e/b", Refused(400)),
         ("dots", "/a/../b", Refused(400)),
+        ("a fragment, which no target has", "/a#b?c", Clean("GET /a HTTP/1.1", "")),
         ("unreserved, encoded", "/%61?%61", Clean("GET /a?%61 HTTP/1.1", "")),
         ("dots behind an encoded slash", "/a%2f..%2fb", Refused(400)),
     ];
@@ -124,6 +125,13 @@ fn framing_is_one_thing() {
         ("two numbers", &post("content-length: 2 2\r\n", "he"), Refused(400)),
         ("two lengths", &post("content-length: 2\r\ncontent-length: 3\r\n", "he"), Refused(400)),
         ("one length", &post("content-length: 2\r\n", "he"), Clean("POST / HTTP/1.1", "he")),
+        ("a length twice", &post("content-length: 2\r\ncontent-length: 2\r\n", "he"), Clean("POST / HTTP/1.1", "he")),
+        ("a length that is too short", &post("content-length: 2\r\n", "hello\r\n\r\n"), Clean("POST / HTTP/1.1", "he")),
+        (
+            "a line feed behind the last chunk",
+            &post(chunked, "2\r\nhe\r\n0\r\n\nGET /smuggled HTTP/1.1\r\nhost: app.test\r\n\r\n"),
+            Clean("POST / HTTP/1.1", "he"),
+        ),
         (
             "GET with a body",
             "GET / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 2\r\n\r\nhe",
@@ -173,7 +181,7 @@ fn framing_is_one_thing() {
 fn broken_chunks_close_the_exchange() {
     let upstream = Upstream::ok();
     let plane = Plane::of(&[upstream.address]);
-    for chunk in ["FFFFFFFFFFFFFFFF1\r\n", "5;\n", "5\nhello", "2\r\nhelp\r\n", "-1\r\n"] {
+    for chunk in ["FFFFFFFFFFFFFFFF1\r\n", "5;\n", "5\nhello", "2\r\nhelp\r\n", "-1\r\n", "2;a\rb\r\nhe\r\n"] {
         let head = "POST / HTTP/1.1\r\nhost: app.test\r\ntransfer-encoding: chunked\r\n\r\n";
         let mut client = plane.client();
         let answer =

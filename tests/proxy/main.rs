@@ -9,6 +9,7 @@ mod anyone;
 mod bad_objects;
 mod faults;
 mod fields;
+mod http2;
 mod lifecycle;
 mod limits;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
