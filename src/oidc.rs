@@ -23,3 +23,5 @@ pub use provider::{ClaimPaths, Provider};
 pub use refresh::{RefreshError, Refreshed};
 pub use service::{IssuerHealth, Oidc};
 pub use verify::Original;
+#[cfg(feature = "fuzzing")]
+pub use verify::signer;

@@ -227,5 +227,7 @@ fn seconds(claims: &Map<String, Value>, name: &'static str) -> Result<Option<i64
     seconds.map(Some).ok_or(TokenFault::Claim(name))
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod signer;
 #[cfg(test)]
 mod tests;

@@ -1,38 +1,10 @@
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use jsonwebtoken::EncodingKey;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::signer::{NOW, Signer};
 use super::*;
 
-const NOW: i64 = 1_800_000_000;
-
-/// An issuer with one ES256 key, and what is expected of its tokens.
-struct Signer {
-    private: EncodingKey,
-    keys: Keys,
-    issuer: Issuer,
-    nonce: Secret<String>,
-    access_token: Secret<String>,
-}
-
 impl Signer {
-    fn new() -> Self {
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
-        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
-        let (x, y) = (BASE64URL_NOPAD.encode(x), BASE64URL_NOPAD.encode(y));
-        let set = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "a", "x": x, "y": y }] });
-        Self {
-            private: EncodingKey::from_ec_der(document.as_ref()),
-            keys: Keys::parse(set.to_string().as_bytes()).unwrap(),
-            issuer: Issuer("https://issuer.example.com".into()),
-            nonce: Secret::new("n-1".to_owned()),
-            access_token: Secret::new("access".to_owned()),
-        }
-    }
-
     fn claims(&self) -> Map<String, Value> {
         let claims = json!({
             "iss": "https://issuer.example.com", "aud": "us", "azp": "us", "sub": "alice", "nonce": "n-1",
@@ -41,36 +13,21 @@ impl Signer {
         serde_json::from_value(claims).unwrap()
     }
 
-    fn sign(&self, payload: &str) -> String {
-        let header = json!({ "alg": "ES256", "kid": "a" }).to_string();
-        let message = [header.as_str(), payload].map(|part| BASE64URL_NOPAD.encode(part.as_bytes())).join(".");
-        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.private, Algorithm::ES256).unwrap();
-        format!("{message}.{signature}")
+    fn sign_payload(&self, payload: &str) -> String {
+        self.sign(r#"{"alg":"ES256","kid":"a"}"#, payload)
     }
 
     fn verify(&self, token: String) -> Result<IdToken, TokenFault> {
         self.verify_of(token, SignIn::New(&self.nonce))
     }
 
-    fn verify_of(&self, token: String, sign_in: SignIn<'_>) -> Result<IdToken, TokenFault> {
-        let expected = Expected {
-            issuer: &self.issuer,
-            client_id: "us",
-            sign_in,
-            access_token: &self.access_token,
-            algorithms: &[Algorithm::ES256, Algorithm::RS256],
-            now: Timestamp::from_second(NOW).unwrap(),
-        };
-        verify_login(&Secret::new(token), &self.keys, &expected)
-    }
-
     fn verdict(&self, claims: &Map<String, Value>) -> Result<IdToken, TokenFault> {
-        self.verify(self.sign(&Value::from(claims.clone()).to_string()))
+        self.verify(self.sign_payload(&Value::from(claims.clone()).to_string()))
     }
 
     /// The verdict on the token of a refresh.
     fn refresh_verdict(&self, claims: &Map<String, Value>, original: &Original) -> Result<(), TokenFault> {
-        let token = self.sign(&Value::from(claims.clone()).to_string());
+        let token = self.sign_payload(&Value::from(claims.clone()).to_string());
         self.verify_of(token, SignIn::Earlier(original)).map(|_| ())
     }
 }
@@ -133,14 +90,14 @@ fn what_is_no_json_object_of_sane_depth_is_malformed() {
     let signer = Signer::new();
     let deep = format!("{{\"a\": {}{}}}", "[".repeat(200), "]".repeat(200));
     for payload in ["", "[]", "null", "{", r#"{"exp": 1e400}"#, &deep] {
-        assert_eq!(signer.verify(signer.sign(payload)), Err(TokenFault::Malformed), "{payload}");
+        assert_eq!(signer.verify(signer.sign_payload(payload)), Err(TokenFault::Malformed), "{payload}");
     }
 }
 
 #[test]
 fn text_that_is_no_token_is_malformed() {
     let signer = Signer::new();
-    let token = signer.sign(&Value::from(signer.claims()).to_string());
+    let token = signer.sign_payload(&Value::from(signer.claims()).to_string());
     let (message, _) = token.rsplit_once('.').unwrap();
     for text in ["", ".", "..", "a.b.c", "{}", message, &format!(" {token}"), &format!("{token}.")] {
         assert_eq!(signer.verify(text.to_owned()), Err(TokenFault::Malformed), "{text}");
@@ -209,7 +166,7 @@ proptest! {
     #[test]
     fn a_token_with_one_byte_changed_never_passes(at in any::<prop::sample::Index>(), byte in b' '..=b'~') {
         let signer = Signer::new();
-        let mut token = signer.sign(&Value::from(signer.claims()).to_string()).into_bytes();
+        let mut token = signer.sign_payload(&Value::from(signer.claims()).to_string()).into_bytes();
         let at = at.index(token.len());
         prop_assume!(token[at] != byte);
         token[at] = byte;
@@ -218,6 +175,6 @@ proptest! {
 
     #[test]
     fn no_text_is_a_token(text in "\\PC{0,200}") {
-        prop_assert!(Signer::new().verify(text).is_err());
+        prop_assert_eq!(Signer::new().believed(text), None);
     }
 }
