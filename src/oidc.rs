@@ -16,12 +16,15 @@ mod token;
 mod verify;
 
 pub use attempt::{Callback, LoginAttempt, LoginStart};
+pub use claims::{MAX_CLAIMS, MAX_GROUPS};
+pub use discovery::MAX_KEYS;
 pub use error::{ClaimFault, IssuerFault, LoginError, TokenFault};
-pub use issuer::IssuerFailure;
+pub use http::MAX_ANSWER;
+pub use issuer::{IssuerFailure, MAX_SIGN_INS};
 pub use login::VerifiedLogin;
 pub use provider::{ClaimPaths, Provider};
 pub use refresh::{RefreshError, Refreshed};
 pub use service::{IssuerHealth, Oidc};
-pub use verify::Original;
 #[cfg(feature = "fuzzing")]
 pub use verify::signer;
+pub use verify::{LEEWAY, Original};

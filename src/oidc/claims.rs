@@ -10,9 +10,9 @@ use super::error::ClaimFault;
 use super::provider::Provider;
 
 /// The most groups of a person; more are refused, never cut.
-const MAX_GROUPS: usize = 1_000;
+pub const MAX_GROUPS: usize = 1_000;
 /// The most claims, in bytes of JSON.
-const MAX_CLAIMS: usize = 32 * 1024;
+pub const MAX_CLAIMS: usize = 32 * 1024;
 
 /// The claims of one sign-in or refresh. What the ID token says goes before what userinfo says.
 #[derive(Clone, Default, Debug)]

@@ -21,7 +21,7 @@ const ALGORITHMS: [(&str, Algorithm); 5] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 /// The most keys of an issuer.
-const MAX_KEYS: usize = 100;
+pub const MAX_KEYS: usize = 100;
 
 /// The metadata of an issuer.
 #[derive(Clone, PartialEq, Debug)]

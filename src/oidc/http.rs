@@ -30,7 +30,7 @@ use url::{Host, Url};
 use crate::secret::Secret;
 
 /// The largest answer that is read, in bytes.
-const MAX_BODY: usize = 1 << 20;
+pub const MAX_ANSWER: usize = 1 << 20;
 /// From the first packet to an open connection.
 const CONNECT: Duration = Duration::from_secs(5);
 /// From the call to the last byte of the answer.
@@ -63,7 +63,7 @@ pub(super) struct Answer {
 pub(super) enum HttpError {
     #[error("no answer within {} s", TOTAL.as_secs())]
     Timeout,
-    #[error("the answer is larger than {MAX_BODY} bytes")]
+    #[error("the answer is larger than {MAX_ANSWER} bytes")]
     TooLarge,
     #[error("{0}")]
     Transport(String),
@@ -163,7 +163,7 @@ impl Client {
             None => HttpError::Transport(chain(&error)),
         })?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| {
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { HttpError::TooLarge } else { HttpError::Transport(chain(&*error)) }
         })?;
         Ok(Answer { status, body: body.to_bytes() })

@@ -26,7 +26,7 @@ const ASK_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// How long a sign-in waits for a reading.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Sign-ins that may wait for an issuer at once.
-const MAX_SIGN_INS: usize = 256;
+pub const MAX_SIGN_INS: usize = 256;
 /// Characters of a failure that are kept.
 const DETAIL_LENGTH: usize = 256;
 

@@ -17,7 +17,7 @@ use super::error::TokenFault;
 /// The largest ID token, in characters: 32 KiB of claims, a header and a signature.
 const MAX_TOKEN: usize = 46 * 1024;
 /// How far clocks may differ, in seconds.
-const LEEWAY: i64 = 60;
+pub const LEEWAY: i64 = 60;
 /// How old a token may be when it comes, in seconds.
 const MAX_AGE: i64 = 600;
 

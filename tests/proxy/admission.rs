@@ -2,7 +2,7 @@
 //! clean message.
 
 use crate::plane::Plane;
-use crate::upstream::Upstream;
+use crate::upstream::{Reply, Upstream};
 
 /// What comes of a request.
 #[derive(Clone, Copy)]
@@ -251,6 +251,35 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(client.answer().map(|answer| answer.status), Some(200));
     let lines: Vec<_> = upstream.seen().iter().map(|seen| seen.line().to_owned()).collect();
     assert_eq!(lines, ["GET /1 HTTP/1.1", "GET /2 HTTP/1.1"]);
+}
+
+#[test]
+fn what_is_pipelined_waits_for_the_request_before_it() {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let upstream = Upstream::scripted(move |seen| {
+        if seen.line().starts_with("GET /slow") {
+            let _ = wait.lock().unwrap().recv();
+        }
+        Reply::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec())
+    });
+    let plane = Plane::of(&[upstream.address]);
+    let lines = || upstream.seen().iter().map(|seen| seen.line().to_owned()).collect::<Vec<_>>();
+    let mut client = plane.client();
+    client.send(format!(
+        "GET /slow HTTP/1.1\r\nhost: app.test\r\n\r\n{}",
+        "GET /behind HTTP/1.1\r\nhost: app.test\r\n\r\n".repeat(9)
+    ));
+    while lines().is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(plane.client().ask("GET /control HTTP/1.1\r\nhost: app.test\r\n\r\n").status, 200);
+    assert_eq!(lines(), ["GET /slow HTTP/1.1", "GET /control HTTP/1.1"]);
+    release.send(()).unwrap();
+    for _ in 0..10 {
+        assert_eq!(client.answer().map(|answer| answer.status), Some(200));
+    }
+    assert_eq!(lines().len(), 11);
 }
 
 #[test]

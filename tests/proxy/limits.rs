@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use portcullis::budget::Limits;
+use portcullis::oidc;
 
 use crate::plane::{Client, Plane, certificate, open, snapshot_of};
 use crate::tls::{h2, h2_with_window};
@@ -58,7 +59,15 @@ fn the_limits_are_the_published_ones() {
             format!("{}; closed after {} h of silence", it.tunnels, it.tunnel_idle.as_secs() / 3600)
         }),
         ("Body of a request to an endpoint of ours", own_body),
+        ("HTTP/1.1", "one request at work a connection; what comes behind it waits".to_owned()),
         ("Login attempts of a browser", portcullis::session::MAX_LOGINS.to_string()),
+        ("Answer of a provider; its keys", { format!("{} MiB; {}", oidc::MAX_ANSWER >> 20, oidc::MAX_KEYS) }),
+        ("Claims of a person; groups", {
+            assert_eq!(oidc::MAX_GROUPS, 1000);
+            format!("{} KiB; 1,000", oidc::MAX_CLAIMS / 1024)
+        }),
+        ("Sign-ins that wait for one provider", oidc::MAX_SIGN_INS.to_string()),
+        ("Difference of clocks, ours and a provider's", format!("{} s", oidc::LEEWAY)),
         ("Draining", seconds(it.drain)),
     ];
     assert_eq!((it.connections, it.exchanges), (8192, 16_384));
