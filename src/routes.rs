@@ -1,5 +1,7 @@
 //! `portcullis routes`: every host and path that would be served, and who may pass.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::inspect::Scope;
@@ -8,7 +10,7 @@ use crate::route::{Access, ClosedReason, Route};
 
 /// A route in words.
 #[derive(Serialize)]
-struct Row {
+pub struct Row {
     host: String,
     path: String,
     access: &'static str,
@@ -23,7 +25,12 @@ struct Row {
 pub fn main(scope: &Scope, unprotected: bool, choice: Choice) -> anyhow::Result<()> {
     let seen = scope.look()?;
     let routes = seen.snapshot.routes.iter().filter(|route| !unprotected || is_unprotected(route));
-    choice.print(&routes.map(|route| Row::of(route)).collect::<Vec<_>>(), table)
+    choice.print(&rows(routes), table)
+}
+
+/// Routes in words.
+pub fn rows<'a>(routes: impl Iterator<Item = &'a Arc<Route>>) -> Vec<Row> {
+    routes.map(|route| Row::of(route)).collect()
 }
 
 /// Whether some request of somebody who is not signed in may pass.

@@ -162,13 +162,13 @@ pub async fn serve(
         public_https_port: sockets.public_https_port,
     };
     let running = sockets.data.start(&shared)?;
-    base.readiness.set(true);
+    base.readiness.begin(shared.reader.clone());
     tracing::info!("ready");
     let ended = tokio::select! {
         () = stop.asked() => Ok(()),
         ended = &mut control => Err(anyhow::anyhow!("the controller ended: {ended:?}")),
     };
-    base.readiness.set(false);
+    base.readiness.end();
     drop(stopping);
     tracing::info!("draining");
     running.drain().await;

@@ -94,6 +94,15 @@ impl CertStore {
         server_name.and_then(|name| self.named(name)).or(self.default.as_ref())
     }
 
+    /// Every host with its certificate, by name: exact hosts, then wildcards, then `*` for everyone else.
+    pub fn iter(&self) -> impl Iterator<Item = (String, &Arc<Certificate>)> {
+        let exact = self.exact.iter().map(|(host, certificate)| (host.to_string(), certificate));
+        let wildcard = self.wildcard.iter().map(|(suffix, certificate)| (format!("*.{suffix}"), certificate));
+        let mut named: Vec<_> = exact.chain(wildcard).collect();
+        named.sort_by(|(a, _), (b, _)| (a.starts_with('*'), a).cmp(&(b.starts_with('*'), b)));
+        named.into_iter().chain(self.default.iter().map(|certificate| ("*".to_owned(), certificate)))
+    }
+
     fn named(&self, name: &str) -> Option<&Arc<Certificate>> {
         let mut folded = [0; LONGEST_NAME];
         let folded = folded.get_mut(..name.len())?;

@@ -455,3 +455,16 @@ fn findings_never_hold_a_secret() {
     let good = format!("{:?}", good().compiled());
     assert!(good.contains("corp") && !good.contains("hunter2") && !good.contains("PRIVATE KEY"));
 }
+
+#[test]
+fn the_snapshot_is_told_without_a_secret() {
+    let told = portcullis::admin::told(&good().compiled().snapshot);
+    assert_eq!(told["routes"][0]["host"], "shop.example.com");
+    assert_eq!(told["providers"][0], json!({"name": "corp", "issuer": "https://id.example.com"}));
+    assert_eq!(
+        (&told["certificates"][0]["host"], told["certificates"][0]["sha256"].as_str().unwrap().len()),
+        (&json!("shop.example.com"), 64)
+    );
+    let text = told.to_string();
+    assert!(!text.contains("hunter2") && !text.contains("PRIVATE KEY"), "{text}");
+}
