@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use http::header::ACCEPT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::{routes, serve};
 pub const PATHS: [(&str, &str); 4] = [
     ("/livez", "200 while the process runs"),
     ("/readyz", "200 from the first live snapshot to SIGTERM, else 503"),
-    ("/metrics", "the metrics, in the OpenMetrics text format"),
+    ("/metrics", "the metrics: OpenMetrics text where `Accept` has it, else the text format of Prometheus"),
     (
         "/snapshot",
         "what is live: routes with who may pass, certificates, providers; no secret; to peers on loopback alone, as \
@@ -80,8 +81,11 @@ fn answer(
         "/readyz" => {
             serve::text(StatusCode::SERVICE_UNAVAILABLE, "no snapshot is live yet, or the process is stopping\n")
         }
-        "/metrics" => {
+        "/metrics" if takes_openmetrics(request) => {
             serve::typed(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.encode())
+        }
+        "/metrics" => {
+            serve::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.encode_classic())
         }
         "/snapshot" if !peer.ip().to_canonical().is_loopback() => {
             serve::text(StatusCode::FORBIDDEN, "only from within the pod, as `kubectl port-forward` reaches it\n")
@@ -113,6 +117,11 @@ pub fn told(snapshot: &Snapshot) -> Value {
     })
 }
 
+fn takes_openmetrics(request: &Request<Bytes>) -> bool {
+    let mut accepted = request.headers().get_all(ACCEPT).iter();
+    accepted.any(|value| value.to_str().is_ok_and(|value| value.contains("application/openmetrics-text")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -123,6 +132,19 @@ mod tests {
     fn get(path: &str, peer: &str, readiness: &Readiness) -> Response<Full<Bytes>> {
         let request = Request::builder().uri(path).body(Bytes::new()).unwrap();
         answer(&request, peer.parse().unwrap(), readiness, &Metrics::new())
+    }
+
+    #[test]
+    fn a_scraper_gets_the_format_that_it_takes() {
+        let peer = (Ipv4Addr::LOCALHOST, 1).into();
+        let scrape = |accept: &str| {
+            let request = Request::builder().uri("/metrics").header(ACCEPT, accept).body(Bytes::new()).unwrap();
+            let response = answer(&request, peer, &Readiness::default(), &Metrics::new());
+            response.headers()[http::header::CONTENT_TYPE].to_str().unwrap().split(';').next().unwrap().to_owned()
+        };
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        assert_eq!(scrape(prometheus), "application/openmetrics-text");
+        assert_eq!([scrape("*/*"), scrape("text/plain")], ["text/plain"; 2]);
     }
 
     fn status(path: &str, readiness: &Readiness) -> u16 {

@@ -32,6 +32,9 @@ pub struct Process {
     /// Where audit events go: `stdout`, or a file that is appended to [default: `run`: stdout; `dev`: a file it names]
     #[arg(long, value_name = "stdout|FILE", value_parser = sink, env = "PORTCULLIS_AUDIT")]
     pub audit: Option<Sink>,
+    /// How many Ingresses have counts of requests of their own in the metrics, the oldest; all others are counted as `other`
+    #[arg(long, value_name = "N", default_value_t = METRICS_INGRESSES, env = "PORTCULLIS_METRICS_INGRESSES")]
+    pub metrics_ingresses: usize,
     /// The TLS Secret served to clients that send no server name, and for hosts without a certificate of their own
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_DEFAULT_CERTIFICATE")]
     pub default_certificate: Option<ObjectName>,
@@ -133,6 +136,9 @@ pub const CONTROLLER: &str = "portcullis.dev/ingress-controller";
 
 /// The namespace of an installation that names none.
 pub const NAMESPACE: &str = "portcullis-system";
+
+/// How many Ingresses are named in metrics: with as many, there are fewer than 300 series.
+pub const METRICS_INGRESSES: usize = 10;
 
 /// How many sessions in Secrets a control plane bears without notice.
 pub const MAX_SESSION_SECRETS: usize = 5000;

@@ -15,6 +15,7 @@ pub mod world;
 
 pub use endpoints::Guard;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::metrics::Metrics;
-use crate::route::Access;
+use crate::route::{Access, Backend};
 use crate::snapshot::{Publisher, Snapshot};
 use compile::{Compiled, Defaults, compile};
 use complaint::{Complaint, Pages};
@@ -106,12 +107,13 @@ impl Controller {
         let mut watches = self.source.start(sender, &self.metrics);
         let guard = Guard { loopback_allowed: self.defaults.dev, own: self.own_addresses };
         let mut owner = Owner {
-            keeper: Keeper::new(guard),
+            keeper: Keeper::new(guard).counting(self.metrics.ingresses().clone()),
             publisher: self.publisher,
             metrics: self.metrics,
             defaults: self.defaults,
             complete: self.complete,
             pages: Arc::default(),
+            backends: Vec::new(),
             live,
             awaited: watches.len(),
             due: Effect::Nothing,
@@ -161,6 +163,8 @@ struct Owner {
     defaults: Defaults,
     complete: Option<Complete>,
     pages: Arc<Pages>,
+    /// Those that the live routes lead to, each once.
+    backends: Vec<Arc<Backend>>,
     live: latest::Sender<Option<Arc<Live>>>,
     /// First lists that have not come yet.
     awaited: usize,
@@ -200,6 +204,10 @@ impl Owner {
             Effect::Status => self.renew_world(),
             Effect::Compile => self.compile(),
         }
+        // Endpoints are swapped without a compile.
+        let counts: Vec<usize> = self.backends.iter().map(|backend| backend.endpoints.load().len()).collect();
+        let empty = counts.iter().filter(|count| **count == 0).count();
+        self.metrics.backends(counts.len() - empty, empty, counts.iter().sum());
     }
 
     /// Passes on live statuses that somebody has written; nothing was compiled.
@@ -239,7 +247,7 @@ impl Owner {
         })));
     }
 
-    fn count(&self, snapshot: &Snapshot, report: &Report) {
+    fn count(&mut self, snapshot: &Snapshot, report: &Report) {
         let count = |is: fn(&Access) -> bool| snapshot.routes.iter().filter(|route| is(&route.access)).count();
         self.metrics.routes("open", count(|access| matches!(access, Access::Open(_))));
         self.metrics.routes("guarded", count(|access| matches!(access, Access::Guarded { .. })));
@@ -251,8 +259,13 @@ impl Owner {
                 self.metrics.findings(kind.as_str(), severity.as_str(), count);
             }
         }
-        let first = report.certificates.values().min();
-        self.metrics.first_certificate_ends(first.map(|end| end.as_second()));
+        let ends = report.certificates.iter().map(|(name, end)| (name.to_string(), end.as_second()));
+        self.metrics.certificates(ends.collect());
+        let ours: BTreeSet<_> = report.ingresses.keys().map(ToString::to_string).collect();
+        self.metrics.ingresses().retain(|ingress| ours.contains(ingress));
+        let backends = snapshot.routes.iter().filter_map(|route| route.backend.clone());
+        self.backends =
+            backends.map(|backend| (backend.key.clone(), backend)).collect::<BTreeMap<_, _>>().into_values().collect();
     }
 
     /// One log line for each complaint that is new or gone.

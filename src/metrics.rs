@@ -1,7 +1,13 @@
-//! What the process counts about itself, in the OpenMetrics text format: no label without a bound, no host, no path, so
-//! that there are no more series the more routes there are.
+//! What the process counts about itself, in the OpenMetrics text format: no label without a bound, no host, no path. Ingresses
+//! and Secrets are named, but no more of them than are granted.
+
+mod certificates;
+mod classic;
+mod ingresses;
+mod upstreams;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +21,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
+pub use ingresses::{Decision, Ingresses, RequestCounts};
+
+use certificates::Certificates;
+use upstreams::Failing;
+
 /// The registry and its families. Cheap to clone; recording never waits for a peer.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Families>);
@@ -27,7 +38,13 @@ struct Families {
     sign_ins: Family<ByResult, Counter>,
     refreshes: Family<ByResult, Counter>,
     sessions: Family<ByStore, Gauge>,
+    ingresses: Ingresses,
     upstream_failures: Family<ByError, Counter>,
+    upstream_connects: Family<ByResult, Counter>,
+    backends: Family<ByState, Gauge>,
+    endpoints: Gauge,
+    endpoints_failing: Gauge,
+    failing: Failing,
     connections: Gauge,
     tunnels: Gauge,
     handshake_failures: Counter,
@@ -36,7 +53,7 @@ struct Families {
     compile: Histogram,
     routes: Family<ByAccess, Gauge>,
     findings: Family<Finding, Gauge>,
-    certificate_expiry: Family<[(&'static str, &'static str); 0], Gauge>,
+    certificates: Certificates,
     watch_synced: Family<ByKind, Gauge>,
     watch_age: Family<ByKind, Gauge<f64, AtomicU64>>,
     watch_restarts: Family<ByKind, Counter>,
@@ -72,6 +89,11 @@ struct ByAccess {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ByState {
+    state: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct ByKind {
     kind: &'static str,
 }
@@ -98,7 +120,13 @@ impl Metrics {
             sign_ins: Family::default(),
             refreshes: Family::default(),
             sessions: Family::default(),
+            ingresses: Ingresses::default(),
             upstream_failures: Family::default(),
+            upstream_connects: Family::default(),
+            backends: Family::default(),
+            endpoints: Gauge::default(),
+            endpoints_failing: Gauge::default(),
+            failing: Failing::default(),
             connections: Gauge::default(),
             tunnels: Gauge::default(),
             handshake_failures: Counter::default(),
@@ -107,7 +135,7 @@ impl Metrics {
             compile: Histogram::new(exponential_buckets(0.000_1, 4.0, 8)),
             routes: Family::default(),
             findings: Family::default(),
-            certificate_expiry: Family::default(),
+            certificates: Certificates::default(),
             watch_synced: Family::default(),
             watch_age: Family::default(),
             watch_restarts: Family::default(),
@@ -140,6 +168,25 @@ impl Metrics {
     /// One exchange that no upstream answered as it should, by the name of the error.
     pub fn upstream_failure(&self, error: &'static str) {
         self.0.upstream_failures.get_or_create(&ByError { error }).inc();
+    }
+
+    /// Who has which counts of requests, for the routes that hold them.
+    pub fn ingresses(&self) -> &Ingresses {
+        &self.0.ingresses
+    }
+
+    /// An endpoint took a connection, or did not by the name of an error.
+    pub fn upstream_connect(&self, endpoint: SocketAddr, error: Option<&'static str>) {
+        self.0.upstream_connects.get_or_create(&ByResult { result: error.unwrap_or("success") }).inc();
+        self.0.failing.note(endpoint, error.is_none(), Instant::now());
+    }
+
+    /// How many Service ports routes lead to that have endpoints, how many that have none, and how many endpoints.
+    pub fn backends(&self, ready: usize, empty: usize, endpoints: usize) {
+        for (state, count) in [("ready", ready), ("empty", empty)] {
+            self.0.backends.get_or_create(&ByState { state }).set(number(count));
+        }
+        self.0.endpoints.set(number(endpoints));
     }
 
     /// A client connection opened (`true`) or closed.
@@ -183,14 +230,9 @@ impl Metrics {
         self.0.findings.get_or_create(&Finding { kind, severity }).set(number(count));
     }
 
-    /// When the first of all certificates ends, in seconds since 1970; nothing where there are none.
-    pub fn first_certificate_ends(&self, at: Option<i64>) {
-        match at {
-            Some(at) => {
-                self.0.certificate_expiry.get_or_create(&[]).set(at);
-            }
-            None => self.0.certificate_expiry.clear(),
-        }
+    /// The Secrets, as `namespace/name`, whose certificates are served, and when these end, in seconds since 1970.
+    pub fn certificates(&self, ends: Vec<(String, i64)>) {
+        self.0.certificates.set(ends);
     }
 
     /// Whether the watch of a kind has its list and is connected.
@@ -220,11 +262,17 @@ impl Metrics {
         self.encode_at(Instant::now())
     }
 
+    /// The same in the text format from before OpenMetrics.
+    pub fn encode_classic(&self) -> String {
+        classic::classic(&self.encode())
+    }
+
     fn encode_at(&self, now: Instant) -> String {
         for (kind, since) in self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let age = since.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
             self.0.watch_age.get_or_create(&ByKind { kind }).set(age);
         }
+        self.0.endpoints_failing.set(number(self.0.failing.count(now)));
         let mut out = String::new();
         text::encode(&mut out, &self.0.registry).expect("a string takes everything");
         out
@@ -244,6 +292,22 @@ impl Families {
         registry.register("session_refreshes", "Refreshes of sessions, by result", self.refreshes.clone());
         registry.register("sessions", "Live sessions held open here, by store", self.sessions.clone());
         registry.register("upstream_failures", "Exchanges that no upstream answered", self.upstream_failures.clone());
+        registry.register(
+            "upstream_connects",
+            "Attempts to open a connection to an endpoint, by result",
+            self.upstream_connects.clone(),
+        );
+        registry.register(
+            "backends",
+            "Service ports that routes lead to, by whether they have endpoints",
+            self.backends.clone(),
+        );
+        registry.register("endpoints", "Endpoints of these Service ports", self.endpoints.clone());
+        registry.register(
+            "endpoints_failing",
+            "Endpoints that, asked within the last minute, did not take the last connection",
+            self.endpoints_failing.clone(),
+        );
         registry.register("client_connections", "Open client connections", self.connections.clone());
         registry.register("tunnels", "Open tunnels", self.tunnels.clone());
         registry.register("tls_handshake_failures", "Handshakes failed or too slow", self.handshake_failures.clone());
@@ -256,11 +320,6 @@ impl Families {
             "Findings of the last compile, by kind of object and severity",
             self.findings.clone(),
         );
-        registry.register(
-            "first_certificate_expiry_timestamp_seconds",
-            "When the first of the certificates that are served ends, in seconds since 1970",
-            self.certificate_expiry.clone(),
-        );
         registry.register("watch_synced", "Whether the watch of a kind is up", self.watch_synced.clone());
         registry.register(
             "watch_age_seconds",
@@ -269,6 +328,8 @@ impl Families {
         );
         registry.register("watch_restarts", "Watches begun again after an error", self.watch_restarts.clone());
         registry.register("leader", "Whether this replica writes statuses", self.leader.clone());
+        registry.register_collector(Box::new(self.ingresses.clone()));
+        registry.register_collector(Box::new(self.certificates.clone()));
     }
 }
 
@@ -336,15 +397,5 @@ mod tests {
         ages(110, "90.0");
         metrics.watch_synced_at("Ingress", true, at(120));
         ages(130, "0.0");
-    }
-
-    #[test]
-    fn certificates_that_are_gone_end_no_more() {
-        let metrics = Metrics::new();
-        let name = "portcullis_first_certificate_expiry_timestamp_seconds";
-        metrics.first_certificate_ends(Some(1_800_000_000));
-        assert!(metrics.encode().contains(&format!("{name}{{}} 1800000000\n")));
-        metrics.first_certificate_ends(None);
-        assert!(!metrics.encode().contains(&format!("\n{name}")));
     }
 }

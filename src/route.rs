@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::host::HostMatch;
+use crate::metrics::RequestCounts;
 use crate::path::PathMatch;
 
 /// One route. A route holds its policy, provider and backend, never their names.
@@ -58,6 +59,8 @@ pub struct RouteSettings {
     pub hsts: Option<HeaderValue>,
     /// How long a session that begins on this route lives.
     pub session: SessionLimits,
+    /// Where its requests are counted.
+    pub counts: RequestCounts,
 }
 
 /// How long sessions live, as the class has it.
@@ -84,6 +87,7 @@ impl Default for RouteSettings {
             request_body_limit: None,
             hsts: None,
             session: SessionLimits::default(),
+            counts: RequestCounts::default(),
         }
     }
 }

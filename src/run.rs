@@ -142,6 +142,7 @@ pub async fn serve(
     mut stop: Stop,
 ) -> anyhow::Result<()> {
     let stopping = base.stopping.clone().drop_guard();
+    base.metrics.ingresses().grant(process.metrics_ingresses);
     let sink = process.audit.clone().unwrap_or(Sink::Stdout);
     let audit = Audit::start(&sink, boot(), base.clock.clone()).context("cannot open the audit sink `--audit`")?;
     tokio::spawn(follow_providers(base.oidc.clone(), live.subscribe(), pending.clone()));

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use portcullis::metrics::Metrics;
+use portcullis::metrics::{Decision, Metrics};
 use serde_json::Value;
 
 /// The exposition of a process in which everything that is counted has happened.
@@ -15,7 +15,10 @@ fn exposition() -> String {
     metrics.sign_in("success");
     metrics.refresh("success");
     metrics.sessions("secrets", 1);
+    metrics.ingresses().counts_of(&"shop/web".into()).count(Decision::Allowed, 200);
     metrics.upstream_failure("bad_gateway");
+    metrics.upstream_connect(([10, 0, 0, 1], 80).into(), Some("refused"));
+    metrics.backends(1, 0, 2);
     metrics.connection(true);
     metrics.tunnel(true);
     metrics.handshake_failure();
@@ -23,7 +26,7 @@ fn exposition() -> String {
     metrics.compiled(Duration::from_millis(3), 1);
     metrics.routes("open", 1);
     metrics.findings("Ingress", "error", 1);
-    metrics.first_certificate_ends(Some(1_800_000_000));
+    metrics.certificates(vec![("shop/tls".into(), 1_800_000_000)]);
     metrics.watch_synced("Ingress", true);
     metrics.watch_restart("Ingress");
     metrics.leader(true);

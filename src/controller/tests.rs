@@ -22,6 +22,7 @@ fn owner(awaited: usize) -> (Owner, latest::Receiver<Option<Arc<Live>>>) {
         defaults,
         complete: None,
         pages: Arc::default(),
+        backends: Vec::new(),
         live,
         awaited,
         due: Effect::Nothing,

@@ -20,6 +20,7 @@ pub use secret::WatchedSecret;
 use super::endpoints::{Guard, Slices, unite};
 use super::report::Finding;
 use crate::api::{IdentityProvider, Policy, Portcullis};
+use crate::metrics::Ingresses;
 use crate::route::{BackendKey, EndpointSet};
 use crate::tls::{BadCertificate, Certificate};
 
@@ -75,6 +76,8 @@ pub struct World {
     pub slices: Slices,
     /// Defects of EndpointSlices, by Service: found where endpoints are united, for compile never sees them.
     pub slice_findings: BTreeMap<ObjectName, Vec<Finding>>,
+    /// Where requests are counted, beside the routes: an Ingress keeps its counts from one compile to the next.
+    pub counts: Ingresses,
     /// Namespaces on their way out.
     pub terminating: BTreeSet<Arc<str>>,
     /// Installation settings.
@@ -216,6 +219,13 @@ impl Keeper {
     /// A keeper of an empty world.
     pub fn new(guard: Guard) -> Self {
         Self { world: Arc::default(), guard }
+    }
+
+    /// The same, where requests are counted by Ingress.
+    #[must_use]
+    pub fn counting(mut self, counts: Ingresses) -> Self {
+        Arc::make_mut(&mut self.world).counts = counts;
+        self
     }
 
     /// The world now.

@@ -174,7 +174,9 @@ impl<'a> Sending<'a> {
         let within = self.exchange.route.settings.connect_timeout.unwrap_or(upstreams.limits().connect);
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let within = left.map_or(within, |left| left.min(within));
-        upstreams.connect(address, &self.backend.endpoints, within, self.websocket).await
+        let connected = upstreams.connect(address, &self.backend.endpoints, within, self.websocket).await;
+        upstreams.note_connect(address, connected.as_ref().err());
+        connected
     }
 
     /// The request as it is sent, its head rebuilt.

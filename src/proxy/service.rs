@@ -18,7 +18,7 @@ use crate::audit::{Audit, Event, Kind, RequestId, Slot};
 use crate::budget::Limits;
 use crate::clock::Clock;
 use crate::host::Host;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::oidc::Oidc;
 use crate::policy::{AccessRequest, Decision, Permit, Policy, decide, decide_preflight};
 use crate::route::{Access, NotFound, Route};
@@ -105,7 +105,11 @@ impl Service {
             trail.refuse(&Refusal::Overloaded.named("too_many_exchanges"))
         };
         let took = Duration::from_nanos(clock.monotonic_ns().saturating_sub(begun));
-        metrics.request(trail.reason, response.status().as_u16(), took);
+        let status = response.status().as_u16();
+        metrics.request(trail.reason, status, took);
+        if let Some(counts) = trail.counts {
+            counts.count(trail.decision, status);
+        }
         response
     }
 
@@ -149,6 +153,7 @@ impl Service {
         let found = snapshot.routes.find(request.host(), request.target().path()).map_err(refusal_of)?;
         let route = found.route;
         trail.ingress = Some(&route.ingress);
+        trail.counts = Some(&route.settings.counts);
         if conn.scheme() == Scheme::Https {
             trail.hsts = route.settings.hsts.as_ref();
         } else if needs_https(route) {
@@ -219,6 +224,7 @@ impl Service {
         let request = trail.request.as_mut().expect("admitted before");
         let upgrade = request.take_upgrade();
         trail.reason = permit.verdict().reason.as_str();
+        trail.decision = metrics::Decision::Allowed;
         let session_end = || self.session_end(&caller, route);
         let known = caller.session().map(|session| forward::Caller { session, session_end: &session_end });
         let (generation, upstreams) = (trail.generation, &self.upstreams);

@@ -7,6 +7,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, HeaderName, HeaderValue, STRICT_TRANS
 use http::{Method, Request, Response};
 
 use crate::audit::{Event, Kind, Outcome, RequestId, Slot};
+use crate::metrics::{Decision, RequestCounts};
 
 use super::admit::{CanonicalRequest, Conn};
 use super::body::{ProxyBody, own};
@@ -33,6 +34,10 @@ pub struct Trail<'s> {
     pub hsts: Option<&'s HeaderValue>,
     /// Why it is answered as it is, by stable name.
     pub reason: &'static str,
+    /// Where it is counted, where a route was found.
+    pub counts: Option<&'s RequestCounts>,
+    /// What was decided of it.
+    pub decision: Decision,
     peer: IpAddr,
     accept: Option<HeaderValue>,
     head: bool,
@@ -49,6 +54,8 @@ impl<'s> Trail<'s> {
             ingress: None,
             hsts: None,
             reason: Refusal::Internal.reason(),
+            counts: None,
+            decision: Decision::None,
             peer: conn.peer.ip(),
             accept: request.headers().get(ACCEPT).cloned(),
             head: *request.method() == Method::HEAD,
@@ -63,6 +70,7 @@ impl<'s> Trail<'s> {
     /// Records an answer of ours and sends it.
     pub fn answer(&mut self, answer: Answer) -> Response<ProxyBody> {
         self.reason = answer.reason;
+        self.decision = decision(answer.kind);
         let outcome = self.slot.take().map(|slot| {
             let (rule, subject) = (answer.rule.as_deref(), answer.subject.as_ref());
             slot.decided(Event { rule, subject, ..self.event(answer.kind, answer.reason) })
@@ -118,6 +126,15 @@ impl<'s> Trail<'s> {
         if let Some(hsts) = self.hsts {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
+    }
+}
+
+fn decision(kind: Kind) -> Decision {
+    match kind {
+        Kind::AuthorizationAllowed => Decision::Allowed,
+        Kind::AuthorizationChallenged => Decision::Challenged,
+        Kind::AuthorizationDenied => Decision::Denied,
+        _ => Decision::None,
     }
 }
 

@@ -74,6 +74,21 @@ pub enum ConnectError {
     Handshake(#[source] hyper::Error),
 }
 
+impl ConnectError {
+    /// Its stable name.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Refused(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => "refused",
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+                _ => "other",
+            },
+            Self::Handshake(_) => "other",
+        }
+    }
+}
+
 impl Upstreams {
     /// Empty pools. Called on the data thread, whose local tasks look after them.
     pub(super) fn new(limits: Arc<Limits>, tunnels: Tunnels, deadlines: Deadlines) -> Self {
@@ -95,6 +110,11 @@ impl Upstreams {
     /// A place for one more tunnel of a person or, where nobody signed in, of an address.
     pub(super) fn tunnel_place(&self, person: Option<&Identity>, peer: IpAddr) -> Option<Place> {
         self.0.tunnels.place(person, peer, self.0.limits.tunnels)
+    }
+
+    /// Counts whether an endpoint took a connection.
+    pub(super) fn note_connect(&self, endpoint: SocketAddr, error: Option<&ConnectError>) {
+        self.0.tunnels.metrics().upstream_connect(endpoint, error.map(ConnectError::name));
     }
 
     /// The endpoint whose turn it is, another one than `failed` where there is one.

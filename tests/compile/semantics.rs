@@ -163,6 +163,7 @@ fn annotations_and_class_make_the_settings() {
         request_body_limit: Some(4096),
         hsts: Some(HeaderValue::from_static("max-age=31536000; includeSubDomains")),
         session,
+        ..RouteSettings::default()
     };
     assert_eq!(*route(&compiled, "shop/web", "exact:/healthz").settings, expected);
     let open = RouteSettings { ssl_redirect: false, session, ..RouteSettings::default() };

@@ -4,6 +4,7 @@
 
 mod commands;
 mod drain;
+mod metrics;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/plane.rs"]
 mod plane;

@@ -23,6 +23,7 @@ pub struct Dev {
     https_port: u16,
     echo_port: u16,
     http_port: u16,
+    admin_port: u16,
     banner: String,
 }
 
@@ -43,21 +44,23 @@ impl Dev {
     /// Starts it on free ports and waits until the first generation is live.
     pub fn start(folder: Option<&Path>) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let [http_port, https_port, provider, echo_port] = free_ports();
-        let mut command = Self::command(&state, [http_port, https_port, provider, echo_port]);
+        let ports = free_ports();
+        let [http_port, https_port, _, echo_port, admin_port] = ports;
+        let mut command = Self::command(&state, ports);
         let mut child = command.args(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
         let err = lines(child.stderr.take().unwrap());
         let banner = await_in(&out, &["live: generation 1"]);
-        let dev = Self { child, state, out, err, https_port, echo_port, http_port, banner };
+        let dev = Self { child, state, out, err, https_port, echo_port, http_port, admin_port, banner };
         dev.await_error(&["ready"]);
         dev
     }
 
-    fn command(state: &TempDir, [http, https, provider, echo]: [u16; 4]) -> Command {
+    fn command(state: &TempDir, [http, https, provider, echo, admin]: [u16; 5]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("dev").args(["--admin", "off", "--workers", "1"]).env("XDG_STATE_HOME", state.path());
-        for (flag, port) in [("--http", http), ("--https", https), ("--provider", provider), ("--echo", echo)] {
+        command.arg("dev").args(["--workers", "1"]).env("XDG_STATE_HOME", state.path());
+        let flags = ["--http", "--https", "--provider", "--echo", "--admin"];
+        for (flag, port) in flags.into_iter().zip([http, https, provider, echo, admin]) {
             command.args([flag, &format!("127.0.0.1:{port}")]);
         }
         command
@@ -78,6 +81,10 @@ impl Dev {
 
     pub fn https(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.https_port).into()
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.admin_port).into()
     }
 
     /// The certificate to trust.
@@ -127,8 +134,9 @@ impl Dev {
 
     /// What a second process says that is started on the same ports.
     pub fn second_on_the_same_ports(&self) -> String {
-        let [_, _, provider, echo] = free_ports();
-        let output = Self::command(&self.state, [self.http_port, self.https_port, provider, echo]).output().unwrap();
+        let [_, _, provider, echo, admin] = free_ports();
+        let ports = [self.http_port, self.https_port, provider, echo, admin];
+        let output = Self::command(&self.state, ports).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stderr).unwrap()
     }
@@ -181,8 +189,8 @@ impl<'a> Browser<'a> {
 }
 
 /// Ports that were free a moment ago, each another.
-fn free_ports() -> [u16; 4] {
-    let sockets = [(); 4].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+fn free_ports() -> [u16; 5] {
+    let sockets = [(); 5].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     sockets.map(|socket| socket.local_addr().unwrap().port())
 }
 

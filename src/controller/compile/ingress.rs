@@ -61,8 +61,9 @@ impl<'c> Routes<'c> {
     pub fn add(&mut self, it: &Ours<'_>, report: &mut Report) -> BTreeSet<HostMatch> {
         let mut notes = Notes::on(Kind::Ingress, it.name);
         let access = access::of(it, self.access, &mut notes);
-        let settings = Arc::new(settings(it, &access, self.defaults, &mut notes));
-        let name = it.name.to_string().into();
+        let name: Arc<str> = it.name.to_string().into();
+        let counts = self.world.counts.counts_of(&name);
+        let settings = Arc::new(RouteSettings { counts, ..settings(it, &access, self.defaults, &mut notes) });
         let (hosts, served) = Default::default();
         let mut draft = Draft { it, name, access, settings, hosts, served, lost_a_host: false, notes };
         let spec = it.ingress.spec.as_ref();
@@ -318,6 +319,7 @@ fn settings(it: &Ours<'_>, access: &Access, defaults: &Defaults, notes: &mut Not
         request_body_limit: annotations.request_body_limit,
         hsts: (!defaults.dev && !access.is_open()).then(|| class.hsts.clone()),
         session: class.session,
+        ..RouteSettings::default()
     }
 }
 
