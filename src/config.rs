@@ -35,13 +35,21 @@ pub struct Process {
     /// How many Ingresses have counts of requests of their own in the metrics, the oldest; all others are counted as `other`
     #[arg(long, value_name = "N", default_value_t = METRICS_INGRESSES, env = "PORTCULLIS_METRICS_INGRESSES")]
     pub metrics_ingresses: usize,
-    /// The TLS Secret served to clients that send no server name, and for hosts without a certificate of their own
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_DEFAULT_CERTIFICATE")]
-    pub default_certificate: Option<ObjectName>,
+    /// The certificate of last resort.
+    #[command(flatten)]
+    pub fallback: Fallback,
     /// How long people who are signed in go on while the session store cannot be reached; without effect where sessions
     /// are kept in memory
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, env = "PORTCULLIS_SESSION_STALENESS")]
     pub session_staleness: Duration,
+}
+
+/// What is shown where nothing else is: what `run` and `dev` have, and who looks at what they would serve.
+#[derive(Args, Clone, Debug)]
+pub struct Fallback {
+    /// The TLS Secret served to clients that send no server name, and for hosts without a certificate of their own
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_DEFAULT_CERTIFICATE")]
+    pub default_certificate: Option<ObjectName>,
 }
 
 /// What `run` alone has.
@@ -198,13 +206,13 @@ impl Installation {
         }
     }
 
-    /// What compile is told, where nothing is known but which objects are served.
-    pub fn defaults(&self) -> Defaults {
+    /// What compile is told; the certificate of last resort is not made here.
+    pub fn defaults(&self, fallback: &Fallback) -> Defaults {
         Defaults {
             controller: self.controller.clone(),
             without_class: self.watch_ingress_without_class,
             installation_namespace: self.namespace.clone(),
-            default_certificate: None,
+            default_certificate: fallback.default_certificate.clone(),
             self_signed: None,
             dev: false,
         }

@@ -86,7 +86,7 @@ fn defaults(process: &Process, base: &Base) -> anyhow::Result<Defaults> {
         controller: config::CONTROLLER.to_owned(),
         without_class: true,
         installation_namespace: NAMESPACE.to_owned(),
-        default_certificate: process.default_certificate.clone(),
+        default_certificate: process.fallback.default_certificate.clone(),
         self_signed: Some(run::self_signed(&base.clock)?),
         dev: true,
     })

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::sync::watch;
 
-use crate::config::Installation;
+use crate::config::{Fallback, Installation};
 use crate::controller::compile::Defaults;
 use crate::controller::complaint::{Complaint, Place};
 use crate::controller::folder::Folder;
@@ -33,6 +33,9 @@ pub struct Scope {
     /// Which objects are ours.
     #[command(flatten)]
     pub installation: Installation,
+    /// The certificate of last resort.
+    #[command(flatten)]
+    pub fallback: Fallback,
 }
 
 /// What was seen.
@@ -76,7 +79,7 @@ impl Scope {
     }
 
     fn defaults(&self) -> Defaults {
-        let defaults = self.installation.defaults();
+        let defaults = self.installation.defaults(&self.fallback);
         Defaults { dev: self.dev, without_class: self.dev || defaults.without_class, ..defaults }
     }
 

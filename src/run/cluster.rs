@@ -77,11 +77,7 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
 }
 
 fn defaults(cluster: &Cluster, process: &Process, base: &Base) -> anyhow::Result<Defaults> {
-    Ok(Defaults {
-        default_certificate: process.default_certificate.clone(),
-        self_signed: Some(self_signed(&base.clock)?),
-        ..cluster.installation.defaults()
-    })
+    Ok(Defaults { self_signed: Some(self_signed(&base.clock)?), ..cluster.installation.defaults(&process.fallback) })
 }
 
 /// The store of the installation in `home`.

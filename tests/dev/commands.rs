@@ -83,6 +83,25 @@ fn check_tells_place_object_field_and_remedy_and_fails() {
 }
 
 #[test]
+fn check_reads_the_default_certificate_that_run_is_given() {
+    let made = rcgen::generate_simple_self_signed(["shop.localhost".to_owned()]).unwrap();
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": "shop", "name": "default"},
+        "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()},
+    });
+    let folder = folder(&format!("{}\n---\n{secret}", three_apps()));
+    let check = |name| portcullis(folder.path(), &["check", "--dev", "--default-certificate", name, "apps"]);
+    let said = check("shop/default");
+    assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{}", said.err);
+    let said = check("shop/gone");
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.out.starts_with("error: Secret shop/gone: there is no TLS Secret `shop/gone`"), "{}", said.out);
+}
+
+#[test]
 fn check_names_a_path_that_is_not_there() {
     let folder = folder("");
     let said = portcullis(folder.path(), &["check", "elsewhere"]);
