@@ -76,7 +76,7 @@ impl Cluster {
         // Lists ask for the newest state: one from a lagging cache could bring back a Policy that was tightened since.
         let all = || Config::default().timeout(WATCH_SECONDS);
         watches.everywhere(all(), Change::Class);
-        watches.everywhere(all(), Change::Portcullis);
+        watches.everywhere(all(), Change::portcullis);
         watches.everywhere(all(), Change::Provider);
         watches.everywhere(all(), namespace);
         watches.where_served(&all(), Change::Ingress);

@@ -3,6 +3,7 @@
 //! One task holds the world in a [`Keeper`]; nobody else changes it. Endpoints live beside the routes: a changed
 //! EndpointSlice swaps the addresses of its Service and asks for no compile.
 
+mod portcullis;
 mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+pub use portcullis::{RawPortcullis, UnreadClaims};
 pub use secret::WatchedSecret;
 
 use super::endpoints::{Guard, Slices, unite};
@@ -85,6 +87,8 @@ pub struct World {
     /// The newest version of each `Portcullis` that decoded, also of one that is gone: the hosts that it keeps for
     /// namespaces stay kept while a class names it.
     pub last_portcullises: BTreeMap<ObjectName, Arc<Portcullis>>,
+    /// What the newest version of each `Portcullis` claims of which none has decoded so far.
+    pub unread_claims: BTreeMap<ObjectName, UnreadClaims>,
     /// Identity providers.
     pub providers: Objects<IdentityProvider>,
     /// Policies.
@@ -108,6 +112,8 @@ pub enum Change {
     Namespace(Arc<str>, bool),
     /// A `Portcullis`.
     Portcullis(ObjectName, Option<Stored<Portcullis>>),
+    /// A `Portcullis` that does not decode, why not, and what it claims.
+    UnreadPortcullis(ObjectName, Arc<str>, UnreadClaims),
     /// An `IdentityProvider`.
     Provider(ObjectName, Option<Stored<IdentityProvider>>),
     /// A `Policy`.
@@ -244,9 +250,11 @@ impl Keeper {
             Change::Portcullis(name, new) => {
                 if let Some(Stored::Decoded(object)) = &new {
                     world.last_portcullises.insert(name.clone(), Arc::clone(object));
+                    world.unread_claims.remove(&name);
                 }
                 put(&mut world.portcullises, name, new, |a, b| same_meta(a, b) && a.spec == b.spec)
             }
+            Change::UnreadPortcullis(name, why, claims) => world.put_unread(name, why, claims),
             Change::Provider(name, new) => {
                 put(&mut world.providers, name, new, |a, b| same_meta(a, b) && a.spec == b.spec)
             }
@@ -281,6 +289,15 @@ impl Keeper {
 }
 
 impl World {
+    /// Takes the claims of a `Portcullis` that does not decode where no version of it ever did.
+    fn put_unread(&mut self, name: ObjectName, why: Arc<str>, claims: UnreadClaims) -> Effect {
+        let mut changed = false;
+        if !self.last_portcullises.contains_key(&name) {
+            changed = self.unread_claims.insert(name.clone(), claims.clone()) != Some(claims);
+        }
+        put(&mut self.portcullises, name, Some(Stored::Undecodable(why)), |_, _| false).max(compile_if(changed))
+    }
+
     fn put_secret(&mut self, name: &ObjectName, new: Option<Stored<WatchedSecret>>) -> Effect {
         let effect = put(&mut self.secrets, name.clone(), new, |a, b| {
             same_meta(&a.object, &b.object) && a.object.type_ == b.object.type_ && a.holds_the_same(b)

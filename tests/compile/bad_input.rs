@@ -164,6 +164,47 @@ fn no_slip_in_class_or_portcullis_gives_claimed_hosts_to_another_class() {
 }
 
 #[test]
+fn a_portcullis_that_never_decoded_gives_no_host_to_another_class() {
+    let early = of_another_class("shop/early", "01-01", "site.team.example.com");
+    let free = of_another_class("shop/free", "01-01", "free.example.com");
+    let named = json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "Portcullis", "metadata": {"name": "second"},
+        "spec": {"hosts": {"claims": [{"pattern": "kept.example.com", "namespaces": ["shop"]}]}},
+    });
+    let kept = of_another_class("shop/kept", "01-01", "kept.example.com");
+    let world = [early, free, kept].into_iter().flatten().chain([named]).fold(good(), Objects::with);
+    let refused = |field: &str, value: Value| {
+        let world = world.clone().set("Portcullis default", field, value).world();
+        let name = ObjectName::new("", "default");
+        assert!(
+            world.portcullises[&name].decoded().is_none() && !world.last_portcullises.contains_key(&name),
+            "{field}"
+        );
+        let report = compile(&world, &defaults()).report;
+        let is_refused = |name| report.ingresses[&ObjectName::new("shop", name)] == IngressState::Refused;
+        let words =
+            report.findings.iter().filter(|it| it.message.contains("kept for other namespaces by the claim on"));
+        (["early", "free", "kept"].map(is_refused), words.count())
+    };
+    for (field, value) in [("/spec/providers", json!("corp")), ("/spec/hosts/ownership", json!(7))] {
+        assert_eq!(refused(field, value), ([true, false, false], 1), "its claims can be read: {field}");
+    }
+    let unclear = refused("/spec/hosts/claims/0/namespaces", json!("team"));
+    assert_eq!(unclear, ([true, false, false], 2), "kept from everybody, the team too");
+    for (field, value) in [
+        ("/spec", json!("none")),
+        ("/spec/hosts", json!([])),
+        ("/spec/hosts/claims", json!("*.team.example.com")),
+        ("/spec/hosts/claims/0", json!("*.team.example.com")),
+        ("/spec/hosts/claims/0/pattern", json!(7)),
+    ] {
+        let (refused, words) = refused(field, value);
+        assert_eq!(refused, [true, true, false], "what it claims cannot be told: {field}");
+        assert!(words >= 2, "{field}");
+    }
+}
+
+#[test]
 fn a_portcullis_with_a_defect_closes_its_class() {
     let mut told = Cases::default();
     let portcullis = "Portcullis default";

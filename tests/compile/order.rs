@@ -172,7 +172,7 @@ fn change(object: &Value) -> Change {
         "Secret" => Change::secret(name, stored(&object)),
         "Policy" => Change::Policy(name, stored(&object)),
         "IdentityProvider" => Change::Provider(name, stored(&object)),
-        "Portcullis" => Change::Portcullis(name, stored(&object)),
+        "Portcullis" => Change::portcullis(name, stored(&object)),
         kind => panic!("no {kind}"),
     }
 }

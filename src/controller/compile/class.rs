@@ -8,6 +8,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassParame
 
 use super::defaults::Defaults;
 use super::fields::{Fields, Pointer};
+use super::hosts;
 use super::provider::Providers;
 use super::settings::Settings;
 use crate::api::annotations::{self, Annotations, BadAnnotation};
@@ -188,7 +189,7 @@ fn portcullises(
             }
             Stored::Undecodable(error) => {
                 let message = format!("the Portcullis cannot be read: {error}");
-                notes.error("", "Undecodable", message, "correct it; until then the routes of its classes are closed");
+                notes.error("", "Undecodable", message, unread_remedy(world, name));
                 Portcullis { settings: Settings::default(), broken: true }
             }
         };
@@ -201,6 +202,17 @@ fn portcullises(
         all.insert(Arc::clone(&name.name), portcullis);
     }
     all
+}
+
+/// What to do about a `Portcullis` that does not decode, and what is closed until then.
+fn unread_remedy(world: &World, name: &ObjectName) -> &'static str {
+    match hosts::claims_of(world, name) {
+        Some(_) => "correct it; until then the routes of its classes are closed",
+        None => {
+            "correct it; until then the routes of its classes are closed, and every host that no other Portcullis claims, \
+             for it cannot be told which it claims"
+        }
+    }
 }
 
 fn missing_providers(settings: &Settings, providers: &Providers, notes: &mut Notes) {

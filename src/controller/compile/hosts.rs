@@ -84,19 +84,28 @@ impl Hosts {
 
 /// The claims in force. Those of a `Portcullis` hold as it was last read, also when it has a defect or does not decode,
 /// when it is gone and a class of ours names it still, and when no class names it, which may be a slip in ours: else such a
-/// slip would let other classes of ours take the hosts over.
+/// slip would let other classes of ours take the hosts over. Where they cannot be told, every host is kept.
 pub(super) fn claims(world: &World, defaults: &Defaults) -> Claims {
     let (ours, others) = class::parameters(world, defaults);
-    let holds = |name: &ObjectName| {
+    let holds = |name: &&ObjectName| {
         ours.contains(&*name.name) || world.portcullises.contains_key(name) && !others.contains(&*name.name)
     };
+    let known = world.last_portcullises.keys().chain(world.unread_claims.keys());
+    let names: BTreeSet<_> = known.chain(world.portcullises.keys()).filter(holds).collect();
     let mut claims = Claims::new();
-    for (_, portcullis) in world.last_portcullises.iter().filter(|(name, _)| holds(name)) {
-        for (pattern, namespaces) in Settings::claims(&portcullis.spec) {
+    for name in names {
+        let claimed = claims_of(world, name).unwrap_or_else(|| Claims::from([(HostMatch::Any, BTreeSet::new())]));
+        for (pattern, namespaces) in claimed {
             claims.entry(pattern).or_default().extend(namespaces);
         }
     }
     claims
+}
+
+/// The claims of one `Portcullis`: as it was last read, else as far as can be told of one that never decoded, else none.
+pub(super) fn claims_of(world: &World, name: &ObjectName) -> Option<Claims> {
+    let last = world.last_portcullises.get(name).map(|last| Settings::claims(&last.spec));
+    last.or_else(|| world.unread_claims.get(name)?.as_deref().map(Settings::claims))
 }
 
 /// The hosts that an Ingress asks for, as far as they can be told.

@@ -121,7 +121,12 @@ fn decode_object(reference: ObjectRef, value: Value, spots: Arc<Spots>) -> Outco
                 _ => "correct the value of this field",
             };
             let complaint = complain(&defect.pointer, Severity::Error, defect.message.to_string(), remedy);
-            let change = without_content(&reference, Version::Undecodable(&defect.message));
+            let change = match reference.kind {
+                Kind::Portcullis => {
+                    Change::unread_portcullis(reference.name.clone(), Arc::clone(&defect.message), value.get("spec"))
+                }
+                _ => without_content(&reference, Version::Undecodable(&defect.message)),
+            };
             Outcome::Undecodable(Object { reference, value, spots, change }, complaint)
         }
     }

@@ -197,3 +197,23 @@ fn no_debug_print_shows_what_a_secret_holds() {
     let held = &keeper.world().secrets[&web()].decoded().unwrap().entry("tls.key").unwrap();
     assert!(!printed.contains("PRIVATE") && !printed.contains(&format!("{:?}", &held[..8])[1..20]), "{printed}");
 }
+
+#[test]
+fn what_a_portcullis_claims_that_never_decoded_counts_until_one_does() {
+    let name = || ObjectName::new("", "default");
+    let unread = |pattern: &str| {
+        let spec = json!({"providers": 7, "hosts": {"claims": [{"pattern": pattern, "namespaces": ["a"]}]}});
+        Change::unread_portcullis(name(), "broken".into(), Some(&spec))
+    };
+    let mut keeper = Keeper::default();
+    assert_eq!(keeper.apply(unread("a.test")), Effect::Compile);
+    assert_eq!(keeper.apply(unread("a.test")), Effect::Status);
+    assert_eq!(keeper.apply(unread("b.test")), Effect::Compile, "the same defect, other claims");
+    assert_eq!(keeper.apply(Change::Portcullis(name(), None)), Effect::Compile);
+    assert!(keeper.world().unread_claims[&name()].is_some(), "a class may name it still");
+
+    let object = serde_json::from_value(json!({"metadata": {"name": "default"}, "spec": {}})).unwrap();
+    keeper.apply(Change::Portcullis(name(), Some(Stored::Decoded(Arc::new(object)))));
+    assert_eq!(keeper.apply(unread("c.test")), Effect::Compile);
+    assert!(keeper.world().unread_claims.is_empty(), "what it claimed when it decoded holds");
+}
