@@ -1,7 +1,7 @@
 //! The session itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -91,8 +91,6 @@ pub(super) struct Life {
     pub(super) ended: CancellationToken,
     /// In seconds since 1970.
     next_refresh: AtomicI64,
-    /// Whether the store lacks what the last refresh gave.
-    pub(super) unsaved: AtomicBool,
 }
 
 impl Session {
@@ -111,7 +109,7 @@ impl Session {
     /// Whether it is time to refresh: the access token ends within a minute, and the last attempt is long enough ago.
     pub fn refresh_due(&self, now: Timestamp) -> bool {
         let rested = self.life.next_refresh.load(Ordering::Relaxed) <= now.as_second();
-        rested && (self.access_ends_soon(now) || self.life.unsaved.load(Ordering::Relaxed))
+        rested && self.access_ends_soon(now)
     }
 
     /// Whether there is an access token that ends within a minute, and something to refresh it with.
@@ -141,11 +139,7 @@ impl Session {
 
 impl Life {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            ended: CancellationToken::new(),
-            next_refresh: AtomicI64::new(i64::MIN),
-            unsaved: false.into(),
-        })
+        Arc::new(Self { ended: CancellationToken::new(), next_refresh: AtomicI64::new(i64::MIN) })
     }
 
     /// Lets no refresh happen for a while.

@@ -3,10 +3,9 @@
 //! and it is tried again later.
 //!
 //! The claim is stored before the provider is asked, so that no two spend one token, and a store that takes nothing
-//! costs none.
+//! costs none. What the provider gave is stored again and again until it is done: the old token may be worth nothing now.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,6 +21,9 @@ use super::{NewSession, Session, Sessions, StoreError, Tokens};
 const PAUSE: Duration = Duration::from_secs(30);
 /// For the provider's answer, well within the claim.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Between attempts to store what a refresh gave: at first, doubled each time, and at most. Well within a claim, so that
+/// no other replica spends the old token first.
+const SAVE_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What a provider answered to a refresh.
 #[derive(Debug)]
@@ -41,6 +43,12 @@ pub struct Renewed {
     pub principal: Principal,
     /// The tokens from now on.
     pub tokens: Tokens,
+}
+
+/// What a refresh gave, and of which session it was made.
+struct Refreshed {
+    of: Arc<Session>,
+    content: Content,
 }
 
 impl Sessions {
@@ -85,9 +93,6 @@ impl Inner {
             Ok(stored) => stored?,
             Err(error) => return later(newest, &error),
         };
-        if session.life.unsaved.load(Ordering::Relaxed) {
-            return self.save(&session, session.content()).await;
-        }
         if !session.access_ends_soon(now) || session.claimed.is_some_and(|until| until > now) {
             return Some(session);
         }
@@ -100,7 +105,8 @@ impl Inner {
         match answer.unwrap_or_else(|_| Refresh::Later("no answer in time".to_owned())) {
             Refresh::Renewed(renewed) if renewed.principal.identity == session.of.principal.identity => {
                 let of = NewSession { principal: renewed.principal, tokens: renewed.tokens, ..session.of.clone() };
-                self.save(&session, Content { of, claimed: None, ..session.content() }).await
+                let content = Content { of, claimed: None, ..session.content() };
+                self.save(Refreshed { of: session, content }).await
             }
             Refresh::Renewed(_) => self.provider_ended(&session, "the refreshed identity is another person's").await,
             Refresh::Ended(reason) => self.provider_ended(&session, &reason).await,
@@ -116,27 +122,54 @@ impl Inner {
         Ok(self.cache.put(Session::open(session.key, version, content)))
     }
 
-    /// Stores what a refresh gave. Where the store does not take it, this process goes on with it and stores it later:
-    /// the provider may have used up the old token.
-    async fn save(&self, session: &Arc<Session>, content: Content) -> Option<Arc<Session>> {
-        let sealed = record::seal(&self.ring(), session.key, &content);
-        let (version, unsaved) = match self.store.replace(session.key, session.version, sealed, content.expires).await {
-            Ok(version) => (version, false),
-            // Somebody ended it, or the last attempt did get through, or the claim ran out.
-            Err(StoreError::Conflict) => match self.fetch(session.key).await {
-                Ok(stored) => {
-                    session.life.unsaved.store(false, Ordering::Relaxed);
-                    return stored;
-                }
-                Err(error) => return later(Arc::clone(session), &error),
-            },
-            Err(error) => {
-                tracing::warn!(key = %session.key, %error, "a refreshed session is not stored yet");
-                (session.version, true)
-            }
+    /// Stores what a refresh gave. Where the store does not take it, this process goes on with it and stores it as soon
+    /// as that can be done, or until the session's own end.
+    async fn save(self: &Arc<Self>, refreshed: Refreshed) -> Option<Arc<Session>> {
+        let error = match self.keep(&refreshed).await {
+            Ok(stored) => return stored,
+            Err(error) => error,
         };
-        session.life.unsaved.store(unsaved, Ordering::Relaxed);
-        self.cache.put(Session::open(session.key, version, content))
+        let Refreshed { of, content } = &refreshed;
+        tracing::warn!(key = %of.key, %error, "a refreshed session is not stored yet");
+        let session = self.cache.put(Session::open(of.key, of.version, content.clone()))?;
+        let inner = Arc::clone(self);
+        self.control.spawn(async move { inner.save_again(refreshed).await });
+        Some(session)
+    }
+
+    /// The cache keeps the session meanwhile, whoever else needs room, since its life is held here.
+    async fn save_again(&self, refreshed: Refreshed) {
+        let (mut pause, longest) = SAVE_AGAIN;
+        while refreshed.content.expires > self.clock.now() {
+            tokio::time::sleep(pause).await;
+            pause = longest.min(pause * 2);
+            if self.keep(&refreshed).await.is_ok() {
+                tracing::info!(key = %refreshed.of.key, "a refreshed session is stored");
+                return;
+            }
+        }
+    }
+
+    /// Stores what a refresh gave over what it was made of, and over any later claim to refresh that again; gives the
+    /// session as the store has it then, `None` where it has ended.
+    async fn keep(&self, refreshed: &Refreshed) -> Result<Option<Arc<Session>>, StoreError> {
+        let Refreshed { of, content } = refreshed;
+        let mut version = of.version;
+        loop {
+            let sealed = record::seal(&self.ring(), of.key, content);
+            match self.store.replace(of.key, version, sealed, content.expires).await {
+                Ok(version) => return Ok(self.cache.put(Session::open(of.key, version, content.clone()))),
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+            // Somebody ended it, or the last attempt did get through, or another has refreshed or will.
+            match self.fetch(of.key).await? {
+                Some(stored) if stored.claimed.is_some() && stored.of.tokens.refresh == of.of.tokens.refresh => {
+                    version = stored.version;
+                }
+                stored => return Ok(stored),
+            }
+        }
     }
 
     async fn provider_ended(self: &Arc<Self>, session: &Session, reason: &str) -> Option<Arc<Session>> {
