@@ -16,6 +16,7 @@ use crate::audit::Sink;
 use crate::controller::compile::Defaults;
 use crate::controller::watch::Cluster as Objects;
 use crate::controller::world::ObjectName;
+use crate::snapshot::Freshness;
 
 /// What `run` and `dev` share.
 #[derive(Args, Clone, Debug)]
@@ -76,6 +77,10 @@ pub struct Cluster {
     /// An address (IP or host name) that Ingresses get in their status; may be given several times
     #[arg(long, value_name = "IP|HOST", value_delimiter = ',', env = "PORTCULLIS_PUBLISH_ADDRESS")]
     pub publish_address: Vec<String>,
+    /// Close all routes with 503 once the API server has said nothing for this long, ten seconds at least, until it is heard
+    /// again [default: what was read last is served without limit]
+    #[arg(long, value_name = "DURATION", value_parser = policy_age, env = "PORTCULLIS_MAX_POLICY_AGE")]
+    pub max_policy_age: Option<Duration>,
     /// An address of this pod, to which no endpoint may lead; may be given several times
     #[arg(long, value_name = "IP", value_delimiter = ',', env = "PORTCULLIS_OWN_ADDRESS")]
     pub own_address: Vec<IpAddr>,
@@ -203,6 +208,7 @@ impl Installation {
             namespaces: self.watch_namespace.clone(),
             installation_namespace: self.namespace.clone(),
             field_manager: self.controller.clone(),
+            freshness: Freshness::unlimited(),
         }
     }
 
@@ -292,6 +298,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(parsed).map_err(|_| "a duration is not negative".into())
 }
 
+/// Below it, every hiccup would close.
+const SHORTEST_POLICY_AGE: Duration = Duration::from_secs(10);
+
+fn policy_age(text: &str) -> Result<Duration, String> {
+    let age = duration(text)?;
+    if age < SHORTEST_POLICY_AGE { Err("give ten seconds at least, such as `10m`".into()) } else { Ok(age) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,5 +347,13 @@ mod tests {
         assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
         assert!(duration("-5s").is_err() && duration("soon").is_err());
+    }
+
+    #[test]
+    fn policies_may_be_no_younger_than_the_next_hiccup() {
+        assert_eq!(policy_age("10s"), Ok(Duration::from_secs(10)));
+        for wrong in ["9s", "0s", "-1m", "never"] {
+            assert!(policy_age(wrong).is_err(), "`{wrong}`");
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod complaint;
 mod endpoints;
 pub mod folder;
+pub mod heartbeat;
 pub mod leader;
 pub mod report;
 pub mod status;

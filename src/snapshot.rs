@@ -1,4 +1,6 @@
-//! The waist: the immutable value that the data plane reads, published whole.
+//! The waist: the immutable value that the data plane reads, published whole, and how old it may be.
+
+mod freshness;
 
 use std::sync::Arc;
 
@@ -8,6 +10,8 @@ use tokio::sync::watch;
 use crate::oidc::Provider;
 use crate::route::RouteTable;
 use crate::tls::CertStore;
+
+pub use freshness::{Freshness, Sight};
 
 /// Everything a request needs, of one instant.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -34,6 +38,7 @@ pub struct Publisher {
 pub struct Pending {
     current: Arc<ArcSwap<Snapshot>>,
     generation: watch::Receiver<u64>,
+    freshness: Freshness,
 }
 
 /// A reader. Cheap to clone.
@@ -41,13 +46,15 @@ pub struct Pending {
 pub struct Reader {
     current: Arc<ArcSwap<Snapshot>>,
     generation: watch::Receiver<u64>,
+    freshness: Freshness,
 }
 
 /// A publisher, and readers that wait for the first snapshot.
 pub fn channel() -> (Publisher, Pending) {
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let (sender, receiver) = watch::channel(0);
-    (Publisher { current: Arc::clone(&current), generation: sender }, Pending { current, generation: receiver })
+    let pending = Pending { current: Arc::clone(&current), generation: receiver, freshness: Freshness::unlimited() };
+    (Publisher { current, generation: sender }, pending)
 }
 
 impl Publisher {
@@ -67,10 +74,15 @@ impl Publisher {
 }
 
 impl Pending {
+    /// The same, where what is read may be only so old.
+    pub fn within(self, freshness: Freshness) -> Self {
+        Self { freshness, ..self }
+    }
+
     /// Waits for the first snapshot; `None` where the publisher is gone before.
     pub async fn first(mut self) -> Option<Reader> {
         self.generation.wait_for(|generation| *generation > 0).await.ok()?;
-        Some(Reader { current: self.current, generation: self.generation })
+        Some(Reader { current: self.current, generation: self.generation, freshness: self.freshness })
     }
 }
 
@@ -78,6 +90,11 @@ impl Reader {
     /// The snapshot of now; a request keeps it from first byte to last.
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Whether it is older than it may be: then nothing passes by it.
+    pub fn is_stale(&self) -> bool {
+        self.freshness.is_stale()
     }
 
     /// The generation that is live.

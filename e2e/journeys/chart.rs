@@ -38,6 +38,7 @@ const EFFECTS: &[(&str, &str)] = &[
     ),
     ("publicHttpsPort=8443", "--public-https-port=8443"),
     ("defaultCertificate=tls/default", "--default-certificate=tls/default"),
+    ("maxPolicyAge=1h", "--max-policy-age=1h"),
     ("sessions.store=redis,sessions.redisSecret=redis", "--redis-secret=portcullis-system/redis"),
     ("sessions.store=memory,replicas=1", "--session-store=memory"),
     ("sessions.namespace=sessions", "--session-store=secrets:sessions"),

@@ -13,7 +13,7 @@ use portcullis::controller::watch::{self, Cluster as Source};
 use portcullis::controller::{self, Controller, Live};
 use portcullis::metrics::Metrics;
 use portcullis::oidc::Oidc;
-use portcullis::snapshot::{self, Pending};
+use portcullis::snapshot::{self, Freshness, Pending};
 use tokio::sync::watch as latest;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -87,6 +87,7 @@ impl InProcess {
             namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
             installation_namespace: INSTALLATION.to_owned(),
             field_manager: CONTROLLER.to_owned(),
+            freshness: Freshness::unlimited(),
         };
         let controller = Controller {
             source: controller::Source::Cluster(source),

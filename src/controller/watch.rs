@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::Batch;
 use super::world::{Change, ObjectName, Stored};
 use crate::metrics::Metrics;
+use crate::snapshot::{Freshness, Sight};
 
 /// After this many seconds the API server ends a watch, and it is taken up again: well below the 240 s after which some
 /// load balancers forget an idle connection without telling.
@@ -60,6 +61,8 @@ pub struct Cluster {
     pub installation_namespace: String,
     /// The field manager of our statuses, the one that is kept of each object's managers.
     pub field_manager: String,
+    /// How old what is served may be.
+    pub freshness: Freshness,
 }
 
 /// A client for the control plane: what repeats a call is ours, for the client's own back-off grows beyond minutes.
@@ -74,7 +77,7 @@ impl Cluster {
     pub(super) fn start(self, batches: &mpsc::Sender<Batch>, metrics: &Metrics) -> JoinSet<()> {
         let mut watches = Watches { cluster: &self, batches, metrics, tasks: JoinSet::new() };
         // Lists ask for the newest state: one from a lagging cache could bring back a Policy that was tightened since.
-        let all = || Config::default().timeout(WATCH_SECONDS);
+        let all = || self.config();
         watches.everywhere(all(), Change::Class);
         watches.everywhere(all(), Change::portcullis);
         watches.everywhere(all(), Change::Provider);
@@ -85,6 +88,12 @@ impl Cluster {
         watches.where_served(&all().labels("kubernetes.io/service-name"), Change::Slice);
         watches.secrets();
         watches.tasks
+    }
+
+    /// A watch that ends well before what it told may be too old, so that one which died in silence is noticed by then.
+    fn config(&self) -> Config {
+        let half = self.freshness.limit().map(|limit| u32::try_from(limit.as_secs() / 2).unwrap_or(u32::MAX));
+        Config::default().timeout(half.unwrap_or(u32::MAX).clamp(1, WATCH_SECONDS))
     }
 
     /// The namespaces to watch; `None` is all of them.
@@ -130,7 +139,7 @@ impl Watches<'_> {
     /// none can be taken away by the one that does not have it.
     fn secrets(&mut self) {
         let Cluster { client, installation_namespace: home, .. } = self.cluster;
-        let config = || Config::default().timeout(WATCH_SECONDS);
+        let config = || self.cluster.config();
         self.start(Api::namespaced(client.clone(), home), config().fields(UNREAD_SECRETS), Change::secret);
         let elsewhere = format!("type=kubernetes.io/tls,metadata.namespace!={home}");
         for scope in self.cluster.scopes().into_iter().filter(|scope| *scope != Some(home)) {
@@ -150,6 +159,7 @@ impl Watches<'_> {
         let watch = Watch {
             kind,
             metrics: self.metrics.clone(),
+            sight: self.cluster.freshness.sight(),
             change,
             field_manager: self.cluster.field_manager.clone(),
             batches: self.batches.clone(),
@@ -183,6 +193,7 @@ fn namespace(name: ObjectName, namespace: Option<Stored<Namespace>>) -> Change {
 struct Watch<K> {
     kind: &'static str,
     metrics: Metrics,
+    sight: Sight,
     change: fn(ObjectName, Option<Stored<K>>) -> Change,
     field_manager: String,
     batches: mpsc::Sender<Batch>,
@@ -236,6 +247,7 @@ where
         }
         *failures = 0;
         self.metrics.watch_synced(self.kind, true);
+        self.sight.seen();
     }
 
     /// Takes an event into the batch; gives whether the API server answered.
@@ -291,6 +303,7 @@ where
         let kind = self.kind;
         self.metrics.watch_restart(kind);
         self.metrics.watch_synced(kind, false);
+        self.sight.lost();
         match status_of(error) {
             _ if failures > 0 => tracing::debug!(kind, %error, failures, "cannot watch"),
             Some(404) => tracing::error!(kind, "the API server does not know this kind; apply the files in crds/"),
@@ -318,10 +331,12 @@ fn pause(failures: u32, random: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use jiff::{SignedDuration, Timestamp};
     use k8s_openapi::api::core::v1::Service;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::clock::Clock;
 
     type Given = watcher::Result<Event<DeserializeGuard<Service>>>;
 
@@ -341,10 +356,16 @@ mod tests {
 
     /// The batches that a watch makes of events, in short.
     async fn batches(events: Vec<Given>, count: usize) -> Vec<(bool, Vec<String>)> {
+        batches_seen(events, count, &Freshness::unlimited()).await
+    }
+
+    /// The same where what is served may be only so old.
+    async fn batches_seen(events: Vec<Given>, count: usize, freshness: &Freshness) -> Vec<(bool, Vec<String>)> {
         let (batches, mut received) = mpsc::channel(16);
         let watch = Watch {
             kind: "Service",
             metrics: Metrics::new(),
+            sight: freshness.sight(),
             change: Change::Service,
             field_manager: "us".to_owned(),
             batches,
@@ -414,6 +435,21 @@ mod tests {
         ];
         let seen = batches(events, 1).await;
         assert!(seen[0].1[0].starts_with("?shop/a: ") && seen[0].1[1] == "+shop/b", "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_fails_is_out_of_sight_until_it_is_answered() {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let stale_after = async |events: Vec<Given>, count| {
+            let freshness = Freshness::limited(Duration::from_secs(60), clock.clone());
+            batches_seen(events, count, &freshness).await;
+            clock.advance(SignedDuration::from_secs(61));
+            freshness.is_stale()
+        };
+        let failed = || vec![Ok(Event::Init), Ok(Event::InitDone), Err(gone())];
+        assert!(stale_after(failed(), 1).await);
+        let again = [Ok(Event::Init), Ok(Event::InitApply(service("a", &json!({})))), Ok(Event::InitDone)];
+        assert!(!stale_after(failed().into_iter().chain(again).collect(), 2).await, "it was answered");
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub enum Refusal {
     ProviderFault,
     /// A defect of its configuration closed the route.
     RouteClosed,
+    /// What is known of the routes is older than it may be.
+    PoliciesStale,
     /// The route has no provider through which anyone could sign in.
     NoProvider,
     /// The provider does not answer.
@@ -131,7 +133,7 @@ impl Refusal {
     fn retry_after(self) -> Option<u16> {
         match self {
             Self::AuditFull | Self::Overloaded => Some(1),
-            Self::ProviderUnreachable | Self::StoreUnreachable | Self::NoEndpoint => Some(5),
+            Self::PoliciesStale | Self::ProviderUnreachable | Self::StoreUnreachable | Self::NoEndpoint => Some(5),
             _ => None,
         }
     }
@@ -163,6 +165,7 @@ impl Refusal {
             Self::BadGateway => (502, "bad_gateway", "Bad gateway", "The application behind this address did not answer properly.", LATER),
             Self::ProviderFault => (502, "provider_fault", "Sign-in does not work", "The identity provider gave an answer that cannot be used.", OPERATOR),
             Self::RouteClosed => (503, "route_closed", "Closed", "This address is closed because its configuration has a defect.", OPERATOR),
+            Self::PoliciesStale => (503, "policies_stale", "Closed for now", "It cannot be checked at the moment who may pass here.", LATER),
             Self::NoProvider => (503, "no_provider", "No sign-in", "This address is for people who are signed in, but nothing is set up to sign in with.", OPERATOR),
             Self::ProviderUnreachable => (503, "provider_unreachable", "Sign-in unavailable", "The identity provider does not answer.", LATER),
             Self::StoreUnreachable => (503, "store_unreachable", "Sessions unavailable", "It cannot be checked at the moment who is signed in.", LATER),
@@ -248,6 +251,7 @@ impl Refusal {
         Self::BadGateway,
         Self::ProviderFault,
         Self::RouteClosed,
+        Self::PoliciesStale,
         Self::NoProvider,
         Self::ProviderUnreachable,
         Self::StoreUnreachable,

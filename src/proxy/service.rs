@@ -154,6 +154,9 @@ impl Service {
         let route = found.route;
         trail.ingress = Some(&route.ingress);
         trail.counts = Some(&route.settings.counts);
+        if self.shared.reader.is_stale() {
+            return Err(Refusal::PoliciesStale.into());
+        }
         if conn.scheme() == Scheme::Https {
             trail.hsts = route.settings.hsts.as_ref();
         } else if needs_https(route) {

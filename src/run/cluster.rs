@@ -19,10 +19,11 @@ use crate::controller::compile::Defaults;
 use crate::controller::leader::Candidate;
 use crate::controller::report::Finding;
 use crate::controller::status::StatusWriter;
-use crate::controller::{Controller, Live, Source, watch as api};
+use crate::controller::watch::{self as api, Cluster as Objects};
+use crate::controller::{Controller, Live, Source, heartbeat};
 use crate::metrics::Metrics;
 use crate::session::{MemoryStore, RedisStore, SecretStore, Sessions, Store, sweep_regularly};
-use crate::snapshot;
+use crate::snapshot::{self, Freshness};
 
 /// The Lease.
 const LEASE: &str = "portcullis";
@@ -60,11 +61,15 @@ async fn start(cluster: Cluster, process: Process) -> anyhow::Result<()> {
         known,
     );
     tokio::spawn(count_sessions(base.metrics.clone(), sessions.clone(), cluster.sessions.session_store.name()));
+    let limited = |limit| Freshness::limited(limit, base.clock.clone());
+    let freshness = cluster.max_policy_age.map_or_else(Freshness::unlimited, limited);
+    tokio::spawn(heartbeat::run(client.clone(), freshness.clone(), base.clock.clone()));
     let (publisher, pending) = snapshot::channel();
+    let pending = pending.within(freshness.clone());
     let (live, lives) = watch::channel(None);
     let duties = lead(&base, &cluster, &client, lives, (store, keeper, trouble));
     let controller = Controller {
-        source: Source::Cluster(cluster.installation.objects(client.clone())),
+        source: Source::Cluster(Objects { freshness, ..cluster.installation.objects(client.clone()) }),
         publisher,
         metrics: base.metrics.clone(),
         defaults: defaults(&cluster, &process, &base)?,

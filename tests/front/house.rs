@@ -22,7 +22,7 @@ use portcullis::proxy::service::Shared;
 use portcullis::route::{Access, ClosedReason, IdentityHeader, Route, RouteSettings, SessionLimits};
 use portcullis::seal::KeyRing;
 use portcullis::session::{Changes, Held, MemoryStore, RecordKey, Sessions, Store, StoreError, StoredRecord, Version};
-use portcullis::snapshot::{self, Publisher};
+use portcullis::snapshot::{self, Freshness, Publisher, Sight};
 use portcullis::tls::Certificate;
 use tokio::runtime::Runtime;
 
@@ -48,6 +48,8 @@ pub struct House {
     pub ring: KeyRing,
     pub sessions: Sessions,
     pub certificate: Arc<Certificate>,
+    /// What has to be in sight, within ten minutes.
+    pub sight: Sight,
     _publisher: Publisher,
     running: Option<Running>,
     control: Runtime,
@@ -104,6 +106,8 @@ impl House {
         turn(&mut settings);
         let certificate = certificate(&["app.test", "other.test", "open.test", "lost.test"]);
         let (mut publisher, pending) = snapshot::channel();
+        let freshness = Freshness::limited(Duration::from_secs(600), clock.clone());
+        let (sight, pending) = (freshness.sight(), pending.within(freshness));
         let settings = Arc::new(settings);
         let second = Arc::new(Provider { name: "second".into(), ..provider.settings() });
         let routes = routes(upstream.address, &settings, &second);
@@ -149,6 +153,7 @@ impl House {
             ring,
             sessions,
             certificate,
+            sight,
             _publisher,
             running,
             control,

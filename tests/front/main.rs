@@ -7,6 +7,7 @@ mod browser;
 mod clock;
 mod cookies;
 mod decisions;
+mod freshness;
 mod house;
 mod http2;
 mod own_pages;
