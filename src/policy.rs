@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use authorize::{decide, decide_preflight};
-pub use decision::{AccessRequest, Challenge, Decision, Denial, Permit, Reason, Verdict};
+pub use decision::{AccessRequest, Challenge, Decision, Denial, Passage, Permit, Reason, Verdict};
 
 use crate::host::HostMatch;
 use crate::identity::{Email, Groups, Identity};

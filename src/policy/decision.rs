@@ -87,6 +87,18 @@ pub struct Permit<S> {
     verdict: Verdict,
 }
 
+/// What is left of a permit that was spent: the right to send its one request. Made by [`Permit::spend`] alone.
+///
+/// ```compile_fail,E0423
+/// # use portcullis::policy::Passage;
+/// fn forge() -> Passage {
+///     Passage(())
+/// }
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct Passage(());
+
 /// The answer that the caller must sign in.
 #[must_use]
 #[derive(Debug)]
@@ -155,7 +167,22 @@ macro_rules! carries_slot {
             pub fn verdict(&self) -> &Verdict {
                 &self.verdict
             }
+        }
+    )*};
+}
 
+carries_slot!(Permit, Challenge, Denial);
+
+impl<S> Permit<S> {
+    /// Spends it: gives the slot in which the verdict is to be recorded, and the right to send.
+    pub fn spend(self) -> (S, Verdict, Passage) {
+        (self.slot, self.verdict, Passage(()))
+    }
+}
+
+macro_rules! forbids {
+    ($($name:ident),*) => {$(
+        impl<S> $name<S> {
             /// Spends it: gives the slot in which the verdict is to be recorded.
             pub fn spend(self) -> (S, Verdict) {
                 (self.slot, self.verdict)
@@ -164,4 +191,4 @@ macro_rules! carries_slot {
     )*};
 }
 
-carries_slot!(Permit, Challenge, Denial);
+forbids!(Challenge, Denial);

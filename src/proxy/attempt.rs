@@ -9,12 +9,13 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{Method, Request, Response, Uri};
+use http::Method;
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::audit::RequestId;
+use crate::policy::Passage;
 use crate::route::Backend;
 
 use super::admit::CanonicalRequest;
@@ -22,7 +23,7 @@ use super::body::{RequestBody, Upload, UploadState};
 use super::forward::Exchange;
 use super::headers::{self, Framing, Outbound};
 use super::rejection::{Refusal, Rejection};
-use super::upstream::{ConnectError, Lease};
+use super::upstream::{ConnectError, Fault, Head, Lease, Unanswered};
 
 /// Why no upstream answered.
 #[derive(Debug, thiserror::Error)]
@@ -35,10 +36,7 @@ pub enum UpstreamError {
     Connect(SocketAddr, #[source] ConnectError),
     /// The connection broke before a response or its body's first byte, or what came is no HTTP.
     #[error("no response from `{0}`")]
-    Broken(SocketAddr, #[source] hyper::Error),
-    /// The response can be read in two ways.
-    #[error("the response of `{0}` is framed ambiguously")]
-    Ambiguous(SocketAddr),
+    Broken(SocketAddr, #[source] Fault),
     /// A switch of protocols that was not asked for, or to another protocol.
     #[error("`{0}` switched protocols unasked")]
     Unasked(SocketAddr),
@@ -59,8 +57,9 @@ pub enum UpstreamError {
     TooManyTunnels,
 }
 
-/// One request on its way.
+/// One request on its way, by the right that its permit gave.
 pub(super) struct Sending<'a> {
+    _passage: Passage,
     exchange: &'a Exchange<'a>,
     request: &'a CanonicalRequest,
     backend: &'a Backend,
@@ -72,7 +71,7 @@ pub(super) struct Sending<'a> {
 
 /// What an upstream answered.
 pub(super) struct Answer {
-    pub response: Response<Incoming>,
+    pub head: Head,
     pub lease: Lease,
     pub upload: Option<Rc<Upload>>,
     /// When the whole exchange must have ended.
@@ -89,6 +88,7 @@ enum Miss {
 impl<'a> Sending<'a> {
     /// Prepares; refuses a body that is too large by its own word.
     pub(super) fn new(
+        passage: Passage,
         exchange: &'a Exchange<'a>,
         request: &'a CanonicalRequest,
         id: RequestId,
@@ -104,7 +104,7 @@ impl<'a> Sending<'a> {
             return Err(UpstreamError::BodyTooLarge);
         }
         let deadline = settings.request_timeout.map(|within| Instant::now() + within);
-        Ok(Self { exchange, request, backend, id, framing, websocket, deadline })
+        Ok(Self { _passage: passage, exchange, request, backend, id, framing, websocket, deadline })
     }
 
     /// Sends it; gives the head of the response.
@@ -121,7 +121,7 @@ impl<'a> Sending<'a> {
             sent => sent,
         };
         match sent {
-            Ok((response, lease)) => Ok(Answer { response, lease, upload, deadline: self.deadline }),
+            Ok((head, lease)) => Ok(Answer { head, lease, upload, deadline: self.deadline }),
             Err(Miss::Again(_, error) | Miss::Final(error)) => Err(error),
         }
     }
@@ -138,7 +138,7 @@ impl<'a> Sending<'a> {
         body: RequestBody,
         upload: Option<&Upload>,
         second: bool,
-    ) -> Result<(Response<Incoming>, Lease), Miss> {
+    ) -> Result<(Head, Lease), Miss> {
         let pooled = if second || self.websocket { None } else { self.exchange.upstreams.idle(address) };
         let mut lease = match pooled {
             Some(lease) => lease,
@@ -147,26 +147,29 @@ impl<'a> Sending<'a> {
                 Err(error) => return Err(Miss::Again(body, UpstreamError::Connect(address, error))),
             },
         };
-        let repeatable = matches!(body, RequestBody::Empty) && is_idempotent(self.request.method());
-        let head = self.head(body);
-        let sent = self.within_deadlines(lease.send(head), upload).await;
-        let Some(sent) = sent else { return Err(Miss::Final(UpstreamError::Timeout(address))) };
-        let mut error = match sent {
-            Ok(response) => return Ok((response, lease)),
-            Err(error) => error,
+        let method = self.request.method();
+        let repeatable = matches!(body, RequestBody::Empty) && is_idempotent(method);
+        let head = self.head();
+        let sending = lease.exchange(method, &head, (body, self.framing));
+        let Some(answered) = self.within_deadlines(sending, upload).await else {
+            return Err(Miss::Final(UpstreamError::Timeout(address)));
         };
-        let unsent = error.take_message().map(Request::into_body);
-        let error = error.into_error();
+        let Unanswered { fault, unsent } = match answered {
+            Ok(head) => return Ok((head, lease)),
+            Err(unanswered) => unanswered,
+        };
         if let Some(fault) = upload.and_then(fault_of) {
             return Err(Miss::Final(fault));
         }
-        let no_response = !error.is_parse();
-        let body = unsent.or_else(|| repeatable.then_some(RequestBody::Empty));
-        let error = UpstreamError::Broken(address, error);
-        match body {
-            Some(body) if lease.reused() && no_response => Err(Miss::Again(body, error)),
-            _ => Err(Miss::Final(error)),
-        }
+        let again = match fault {
+            Fault::Closed(_) if lease.reused() => unsent.or_else(|| repeatable.then_some(RequestBody::Empty)),
+            _ => None,
+        };
+        let error = UpstreamError::Broken(address, fault);
+        Err(match again {
+            Some(body) => Miss::Again(body, error),
+            None => Miss::Final(error),
+        })
     }
 
     async fn connect(&self, address: SocketAddr) -> Result<Lease, ConnectError> {
@@ -174,13 +177,13 @@ impl<'a> Sending<'a> {
         let within = self.exchange.route.settings.connect_timeout.unwrap_or(upstreams.limits().connect);
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let within = left.map_or(within, |left| left.min(within));
-        let connected = upstreams.connect(address, &self.backend.endpoints, within, self.websocket).await;
+        let connected = upstreams.connect(address, &self.backend.endpoints, within).await;
         upstreams.note_connect(address, connected.as_ref().err());
         connected
     }
 
-    /// The request as it is sent, its head rebuilt.
-    fn head(&self, body: RequestBody) -> Request<RequestBody> {
+    /// The head as it is sent, rebuilt.
+    fn head(&self) -> Vec<u8> {
         let settings = &self.exchange.route.settings;
         let caller = self.exchange.caller.as_ref();
         let ours = Outbound {
@@ -193,11 +196,7 @@ impl<'a> Sending<'a> {
             websocket: self.websocket,
             identity: caller.map(|caller| (&caller.session.headers, &*settings.identity_headers)),
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.request.method().clone();
-        *request.uri_mut() = Uri::from(self.request.wire_target().clone());
-        *request.headers_mut() = headers::outbound(self.request.fields(), &ours);
-        request
+        headers::outbound(self.request, &ours)
     }
 
     /// Waits for a response head: for as long as the body moves, and then for the limit. `None` where it did not come.
@@ -256,10 +255,7 @@ impl From<UpstreamError> for Rejection {
         let refusal = match &error {
             UpstreamError::NoEndpoint => Refusal::NoEndpoint,
             UpstreamError::Connect(_, ConnectError::Timeout) | UpstreamError::Timeout(_) => Refusal::GatewayTimeout,
-            UpstreamError::Connect(..)
-            | UpstreamError::Broken(..)
-            | UpstreamError::Ambiguous(_)
-            | UpstreamError::Unasked(_) => Refusal::BadGateway,
+            UpstreamError::Connect(..) | UpstreamError::Broken(..) | UpstreamError::Unasked(_) => Refusal::BadGateway,
             UpstreamError::BodyTooLarge => Refusal::BodyTooLarge,
             UpstreamError::BodyStalled => Refusal::RequestTimeout,
             UpstreamError::BodyBroken => Refusal::BadRequest,

@@ -19,7 +19,7 @@ use crate::audit::Outcome;
 use crate::budget::owed;
 
 use super::headers;
-use super::upstream::Lease;
+use super::upstream::{Fault, Lease};
 
 /// The body of every response. It is boxed, since a response is moved more often than it is made.
 pub enum ProxyBody {
@@ -37,16 +37,15 @@ pub struct Own {
 
 /// What streams from an upstream.
 pub struct Streamed {
-    body: Incoming,
     first: Option<Frame<Bytes>>,
     outcome: Outcome,
     upload: Option<Rc<Upload>>,
+    /// As long as something is to come over it.
     lease: Option<Lease>,
     idle: Idle,
     deadline: Option<Pin<Box<Sleep>>>,
     trailers: bool,
     sent: u64,
-    complete: bool,
 }
 
 /// Why a body ended early.
@@ -61,9 +60,12 @@ pub enum BodyError {
     /// More than the route accepts.
     #[error("the request body is too large")]
     TooLarge,
-    /// The peer's end is broken.
+    /// The client's end is broken.
     #[error("the body broke off")]
     Broken(#[source] hyper::Error),
+    /// The upstream's end is.
+    #[error("the upstream broke off")]
+    Upstream(#[source] Fault),
 }
 
 /// A request body on its way upstream.
@@ -120,12 +122,11 @@ pub fn own(response: Response<Bytes>, mut outcome: Option<Outcome>) -> Response<
 }
 
 /// The body of a response that streams from an upstream.
-pub(super) fn streamed(status: StatusCode, body: Incoming, first: Option<Frame<Bytes>>, stream: Stream) -> ProxyBody {
+pub(super) fn streamed(status: StatusCode, first: Option<Frame<Bytes>>, stream: Stream) -> ProxyBody {
     let Stream { mut outcome, upload, lease, idle, deadline, trailers } = stream;
     outcome.note(|event| event.status = status.as_u16());
     let deadline = deadline.map(|at| Box::pin(sleep_until(at)));
     let mut streamed = Box::new(Streamed {
-        body,
         first,
         outcome,
         upload,
@@ -134,44 +135,39 @@ pub(super) fn streamed(status: StatusCode, body: Incoming, first: Option<Frame<B
         deadline,
         trailers,
         sent: 0,
-        complete: false,
     });
     streamed.notice_end();
     ProxyBody::Streamed(streamed)
 }
 
 impl Streamed {
-    /// Gives the connection back once nothing more comes over it.
+    /// Lets go of the connection once nothing more comes over it.
     fn notice_end(&mut self) {
-        if self.body.is_end_stream() {
-            self.end();
+        let Some(lease) = self.lease.take_if(|lease| lease.body().is_done()) else { return };
+        if self.upload.as_ref().is_none_or(|upload| upload.state.get() == UploadState::Finished) {
+            lease.give_back();
+        } else {
+            lease.finish_upload();
         }
     }
 
-    fn end(&mut self) {
-        let uploaded = self.upload.as_ref().is_none_or(|upload| upload.state.get() == UploadState::Finished);
-        if let Some(lease) = self.lease.take()
-            && uploaded
-        {
-            lease.give_back();
-        }
+    /// Whether everything came and went on.
+    fn is_done(&self) -> bool {
+        self.first.is_none() && self.lease.is_none()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(self.pass(first).map(Ok));
         }
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+        let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = lease.poll_body(cx) {
             self.idle.touch();
             self.notice_end();
             return Poll::Ready(match frame {
                 Some(Ok(frame)) => self.pass(frame).map(Ok),
-                Some(Err(error)) => Some(Err(BodyError::Broken(error))),
-                None => {
-                    self.end();
-                    self.complete = true;
-                    None
-                }
+                Some(Err(fault)) => Some(Err(BodyError::Upstream(fault))),
+                None => None,
             });
         }
         if let Some(deadline) = &mut self.deadline
@@ -188,7 +184,6 @@ impl Streamed {
         if let Some(data) = frame.data_ref() {
             self.sent += data.len() as u64;
         }
-        self.complete = self.body.is_end_stream();
         match frame.into_trailers() {
             Ok(trailers) if self.trailers => Some(Frame::trailers(headers::admitted_trailers(&trailers))),
             Ok(_) => None,
@@ -211,7 +206,7 @@ impl Body for ProxyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(own) => own.bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Streamed(streamed) => streamed.first.is_none() && streamed.body.is_end_stream(),
+            Self::Streamed(streamed) => streamed.is_done(),
         }
     }
 
@@ -220,10 +215,8 @@ impl Body for ProxyBody {
             Self::Own(own) => SizeHint::with_exact(own.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Streamed(streamed) => {
                 let first = streamed.first.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
-                match streamed.body.size_hint().exact() {
-                    Some(rest) => SizeHint::with_exact(rest + first),
-                    None => SizeHint::default(),
-                }
+                let rest = streamed.lease.as_ref().map_or(Some(0), |lease| lease.body().exact());
+                rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + first))
             }
         }
     }
@@ -256,7 +249,7 @@ impl Drop for Own {
 impl Drop for Streamed {
     fn drop(&mut self) {
         let received = self.upload.as_ref().map_or(0, |upload| upload.received.get());
-        let complete = self.complete || self.first.is_none() && self.body.is_end_stream();
+        let complete = self.is_done();
         self.outcome.note(|event| {
             event.sent = self.sent;
             event.received = received;

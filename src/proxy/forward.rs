@@ -3,15 +3,15 @@
 //! The decision is recorded first, then the request is sent (`attempt.rs`), and the response becomes ours: its head
 //! rebuilt, its body streamed, or a tunnel opened.
 
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Version};
-use http_body::{Body, Frame};
+use http_body::Frame;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use tokio::task::spawn_local;
 
 use crate::audit::{self, Event, Kind, Outcome, Slot};
@@ -25,7 +25,7 @@ use super::body::{self, ProxyBody, Stream};
 use super::conn::Conn;
 use super::headers::{self, Answered};
 use super::tunnel::{Tunnel, WebSocket};
-use super::upstream::Upstreams;
+use super::upstream::{Fault, Lease, Upstreams};
 
 /// Everything about one exchange but the permit, the request and its body.
 pub struct Exchange<'a> {
@@ -71,7 +71,7 @@ pub async fn forward(
     body: Incoming,
     exchange: Exchange<'_>,
 ) -> Result<Response<ProxyBody>, Failed> {
-    let (slot, verdict) = permit.spend();
+    let (slot, verdict, passage) = permit.spend();
     let id = slot.id();
     let mut outcome = slot.decided(Event {
         kind: Kind::AuthorizationAllowed,
@@ -85,7 +85,7 @@ pub async fn forward(
         peer: Some(exchange.conn.peer.ip()),
         generation: exchange.generation,
     });
-    let answer = match Sending::new(&exchange, request, id, &body, upgrade.is_some()) {
+    let answer = match Sending::new(passage, &exchange, request, id, &body, upgrade.is_some()) {
         Ok(sending) => sending.response(body).await,
         Err(error) => Err(error),
     };
@@ -94,7 +94,7 @@ pub async fn forward(
         Err(error) => return Err(Failed { error, outcome }),
     };
     outcome.note(|event| event.upstream = Some(audit::Upstream { endpoint: answer.lease.address() }));
-    if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
         return open_tunnel(&exchange, answer, upgrade, outcome);
     }
     stream(&exchange, request, answer, outcome).await
@@ -107,21 +107,18 @@ async fn stream(
     answer: Answer,
     outcome: Outcome,
 ) -> Result<Response<ProxyBody>, Failed> {
-    let Answer { response, lease, upload, deadline } = answer;
-    let (parts, body) = response.into_parts();
-    let status = parts.status;
+    let Answer { head, mut lease, upload, deadline } = answer;
+    let status = head.status;
     let trailers = request.version() == Version::HTTP_2 || headers::accepts_trailers(request.fields());
-    let answered = Answered { method: request.method(), status, exact: body.size_hint().exact(), trailers };
-    let Some(head) = headers::inbound(&parts.headers, &answered) else {
-        return Err(Failed { error: UpstreamError::Ambiguous(lease.address()), outcome });
-    };
+    let answered = Answered { method: request.method(), exact: lease.body().exact(), trailers };
+    let head = headers::inbound(head, &answered);
     let idle = exchange.idle_limit();
-    let (body, first) = match first_frame(body).await {
-        Ok(begun) => begun,
-        Err(error) => return Err(Failed { error: UpstreamError::Broken(lease.address(), error), outcome }),
+    let first = match first_frame(&mut lease).await {
+        Ok(first) => first,
+        Err(fault) => return Err(Failed { error: UpstreamError::Broken(lease.address(), fault), outcome }),
     };
     let stream = Stream { outcome, upload, lease, idle, deadline, trailers };
-    Ok(with_head(status, head, body::streamed(status, body, first, stream)))
+    Ok(with_head(status, head, body::streamed(status, first, stream)))
 }
 
 /// Opens the tunnel that the client asked for and the upstream granted.
@@ -132,9 +129,9 @@ fn open_tunnel(
     asked: Option<WebSocket>,
     mut outcome: Outcome,
 ) -> Result<Response<ProxyBody>, Failed> {
-    let address = answer.lease.address();
-    let (mut parts, _) = answer.response.into_parts();
-    let granted = parts.extensions.remove::<OnUpgrade>().filter(|_| headers::grants_websocket(&parts.headers));
+    let Answer { head, lease, .. } = answer;
+    let address = lease.address();
+    let granted = if head.grants_websocket() { lease.switch() } else { None };
     let (Some(client), Some(upstream)) = (asked, granted) else {
         return Err(Failed { error: UpstreamError::Unasked(address), outcome });
     };
@@ -147,7 +144,7 @@ fn open_tunnel(
     let idle = exchange.route.settings.idle_timeout.unwrap_or(exchange.upstreams.limits().tunnel_idle);
     let connection = exchange.conn.open.clone();
     spawn_local(Tunnel { client, upstream, outcome, idle, session_end, place, connection }.run());
-    let head = headers::switching(&parts.headers);
+    let head = headers::switching(head);
     let empty = body::own(Response::new(Bytes::new()), None).into_body();
     Ok(with_head(StatusCode::SWITCHING_PROTOCOLS, head, empty))
 }
@@ -166,25 +163,11 @@ fn with_head(status: StatusCode, head: HeaderMap, body: ProxyBody) -> Response<P
     response
 }
 
-/// The first frame of a body, if it is there within one turn of the connection's task: then head and frame leave in one
-/// write. Nothing is waited for. A body that is broken says so once, and looks complete from then on.
-async fn first_frame(mut body: Incoming) -> hyper::Result<(Incoming, Option<Frame<Bytes>>)> {
-    if body.is_end_stream() {
-        return Ok((body, None));
-    }
-    let mut turns = 2;
-    let frame = std::future::poll_fn(|cx| {
-        turns -= 1;
-        match pin!(&mut body).poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(frame.transpose()),
-            Poll::Pending if turns > 0 => {
-                // Behind the connection's task, which the poll has just woken.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Ready(Ok(None)),
-        }
-    });
-    let frame = frame.await?;
-    Ok((body, frame))
+/// The first frame of a body, if it is there: then head and frame leave in one write. Nothing is waited for.
+async fn first_frame(lease: &mut Lease) -> Result<Option<Frame<Bytes>>, Fault> {
+    poll_fn(|cx| match lease.poll_body(cx) {
+        Poll::Ready(frame) => Poll::Ready(frame.transpose()),
+        Poll::Pending => Poll::Ready(Ok(None)),
+    })
+    .await
 }

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 
-use bytes::Bytes;
 use http::header::{
     ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     VIA,
@@ -19,7 +18,9 @@ use crate::host::Host;
 use crate::route::IdentityHeader;
 use crate::session::{COOKIE_NAME, IdentityHeaders, is_our_cookie, upstream_cookies};
 
+use super::admit::CanonicalRequest;
 use super::conn::{Conn, Scheme};
+use super::upstream::Head;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -30,6 +31,9 @@ const AUTH_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 const AUTH_EMAIL: HeaderName = HeaderName::from_static("x-auth-request-email");
 const AUTH_GROUPS: HeaderName = HeaderName::from_static("x-auth-request-groups");
 const AUTH_USERNAME: HeaderName = HeaderName::from_static("x-auth-request-preferred-username");
+
+/// Bytes of most heads.
+const ROOM: usize = 1536;
 
 /// Every field that an upstream is told of us, and what it says.
 pub fn told() -> [(HeaderName, &'static str); 10] {
@@ -78,13 +82,12 @@ pub(super) enum Framing {
 
 impl Outbound<'_> {
     /// The host with the port as browsers see it, whatever port the client wrote beside it.
-    fn public_authority(&self) -> HeaderValue {
-        let text = match self.conn.unusual_port {
-            port if port == self.port => return self.authority.clone(),
-            None => self.host.to_string(),
-            Some(port) => format!("{}:{port}", self.host),
-        };
-        HeaderValue::from_str(&text).expect("a host is plain ASCII")
+    fn public_authority(&self) -> Cow<'_, [u8]> {
+        match self.conn.unusual_port {
+            port if port == self.port => self.authority.as_bytes().into(),
+            None => self.host.as_str().as_bytes().into(),
+            Some(port) => format!("{}:{port}", self.host).into_bytes().into(),
+        }
     }
 }
 
@@ -110,29 +113,55 @@ impl Conn {
     }
 }
 
-/// The head that goes upstream, from the admitted fields of the client's and our own.
-pub(super) fn outbound(client: &HeaderMap, ours: &Outbound<'_>) -> HeaderMap {
-    let mut head = HeaderMap::with_capacity(client.len() + 10);
-    head.insert(HOST, ours.authority.clone());
+/// The head that goes upstream, from the admitted fields of the client's and our own, as bytes (RFC 9112).
+pub(super) fn outbound(request: &CanonicalRequest, ours: &Outbound<'_>) -> Vec<u8> {
+    let mut head = Lines::of(request);
+    head.add(&HOST, ours.authority.as_bytes());
+    let client = request.fields();
     let listed = Listed::by(client);
     for (name, value) in client {
         if passes_upstream(name.as_str()) && !listed.names(name) {
-            head.append(name.clone(), value.clone());
+            head.add(name, value.as_bytes());
         }
     }
-    if let Some(cookie) = foreign_cookies(client) {
-        head.insert(COOKIE, cookie);
+    if let Some(cookie) = upstream_cookies(client.get_all(COOKIE).iter().map(HeaderValue::as_bytes)) {
+        head.add(&COOKIE, &cookie);
     }
     add_framing(&mut head, ours);
     if accepts_trailers(client) && !ours.websocket {
-        head.insert(TE, HeaderValue::from_static("trailers"));
-        head.insert(CONNECTION, HeaderValue::from_static("te"));
+        head.add(&TE, b"trailers");
+        head.add(&CONNECTION, b"te");
     }
     add_forwarding(&mut head, ours);
     if let Some((rendered, wanted)) = ours.identity {
         add_identity(&mut head, rendered, wanted);
     }
-    head
+    head.end()
+}
+
+/// A head as it is written. Names and values are those of checked types, which hold no line end.
+struct Lines(Vec<u8>);
+
+impl Lines {
+    /// The request line.
+    fn of(request: &CanonicalRequest) -> Self {
+        let mut bytes = Vec::with_capacity(ROOM);
+        for part in [request.method().as_str(), " ", request.wire_target().as_str(), " HTTP/1.1\r\n"] {
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        Self(bytes)
+    }
+
+    fn add(&mut self, name: &HeaderName, value: &[u8]) {
+        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+            self.0.extend_from_slice(part);
+        }
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(b"\r\n");
+        self.0
+    }
 }
 
 /// Whether the client takes trailers (RFC 9110 section 10.1.4).
@@ -148,66 +177,44 @@ pub(super) fn has_token(fields: &HeaderMap, name: HeaderName, token: &str) -> bo
 /// What an upstream answered to.
 pub(super) struct Answered<'a> {
     pub method: &'a Method,
-    pub status: StatusCode,
     /// The length of the body, where it is known.
     pub exact: Option<u64>,
     /// Whether trailers go on to the client.
     pub trailers: bool,
 }
 
-/// The head that goes to the client, of an upstream's; `None` where its framing can be read in two ways.
-pub(super) fn inbound(upstream: &HeaderMap, answered: &Answered<'_>) -> Option<HeaderMap> {
-    if !framing_is_plain(upstream) {
-        return None;
-    }
-    let mut head = end_to_end(upstream);
+/// The head that goes to the client, of an upstream's.
+pub(super) fn inbound(upstream: Head, answered: &Answered<'_>) -> HeaderMap {
+    let length = answered.length(&upstream);
+    let mut head = upstream.fields;
     if answered.trailers {
-        for trailer in upstream.get_all(TRAILER) {
-            head.append(TRAILER, trailer.clone());
+        for trailer in upstream.trailers {
+            head.append(TRAILER, trailer);
         }
     }
-    if let Some(length) = answered.length(upstream) {
-        head.insert(CONTENT_LENGTH, length);
+    if let Some(length) = length {
+        head.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Some(head)
+    head
 }
 
 /// The head that tells the client of its tunnel.
-pub(super) fn switching(upstream: &HeaderMap) -> HeaderMap {
-    let mut head = end_to_end(upstream);
+pub(super) fn switching(upstream: Head) -> HeaderMap {
+    let mut head = upstream.fields;
     head.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     head.insert(UPGRADE, HeaderValue::from_static("websocket"));
     head
 }
 
-/// Whether an upstream switches to WebSocket and to nothing else.
-pub(super) fn grants_websocket(upstream: &HeaderMap) -> bool {
-    let mut protocols = upstream.get_all(UPGRADE).iter();
-    protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && protocols.next().is_none()
-}
-
-fn end_to_end(upstream: &HeaderMap) -> HeaderMap {
-    let mut head = HeaderMap::with_capacity(upstream.len() + 4);
-    let listed = Listed::by(upstream);
-    for (name, value) in upstream {
-        if passes_downstream(name, value) && !listed.names(name) {
-            head.append(name.clone(), value.clone());
-        }
-    }
-    head
-}
-
 impl Answered<'_> {
-    /// `Content-Length` in canonical digits: of the body, or of the one that was not sent.
-    fn length(&self, upstream: &HeaderMap) -> Option<HeaderValue> {
-        let bodiless = *self.method == Method::HEAD || self.status == StatusCode::NOT_MODIFIED;
-        if bodiless {
-            let stated = upstream.get(CONTENT_LENGTH)?.to_str().ok()?;
-            return stated.parse::<u64>().ok().map(HeaderValue::from);
+    /// What `Content-Length` says: the length of the body, or of the one that was not sent.
+    fn length(&self, upstream: &Head) -> Option<u64> {
+        match upstream.status {
+            _ if *self.method == Method::HEAD => upstream.length,
+            StatusCode::NOT_MODIFIED => upstream.length,
+            StatusCode::NO_CONTENT => None,
+            _ => self.exact,
         }
-        let may_state = self.status != StatusCode::NO_CONTENT && !self.status.is_informational();
-        self.exact.filter(|_| may_state).map(HeaderValue::from)
     }
 }
 
@@ -219,18 +226,6 @@ pub(super) fn admitted_trailers(trailers: &HeaderMap) -> HeaderMap {
     trailers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// Whether an upstream's framing is one thing: `chunked` alone, or one length, or the end of the connection.
-fn framing_is_plain(upstream: &HeaderMap) -> bool {
-    let mut encodings = upstream.get_all(TRANSFER_ENCODING).iter();
-    match (encodings.next(), encodings.next()) {
-        (None, _) => true,
-        (Some(encoding), None) => {
-            encoding.as_bytes().eq_ignore_ascii_case(b"chunked") && !upstream.contains_key(CONTENT_LENGTH)
-        }
-        (Some(_), Some(_)) => false,
-    }
-}
-
 fn passes_upstream(name: &str) -> bool {
     let passes = |name: &str| !is_ours_to_make(name) && !is_reserved(name);
     // CGI and its heirs read an underscore like a hyphen, and some whatever is neither letter nor digit.
@@ -239,7 +234,8 @@ fn passes_upstream(name: &str) -> bool {
         && if name.chars().all(plain) { passes(name) } else { passes(&name.replace(|c| !plain(c), "-")) }
 }
 
-fn passes_downstream(name: &HeaderName, value: &HeaderValue) -> bool {
+/// Whether a field of a response goes on to the client.
+pub(super) fn passes_downstream(name: &HeaderName, value: &HeaderValue) -> bool {
     let text = name.as_str();
     if *name == SET_COOKIE {
         return !is_our_cookie(value.as_bytes());
@@ -321,41 +317,38 @@ impl<'a> Listed<'a> {
     }
 }
 
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+/// The tokens of a comma-separated field.
+pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
     value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
 }
 
-fn add_framing(head: &mut HeaderMap, ours: &Outbound<'_>) {
+fn add_framing(head: &mut Lines, ours: &Outbound<'_>) {
     match ours.framing {
         Framing::None => {}
-        Framing::Length(length) => {
-            head.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Framing::Chunked => {
-            head.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        Framing::Length(length) => head.add(&CONTENT_LENGTH, length.to_string().as_bytes()),
+        Framing::Chunked => head.add(&TRANSFER_ENCODING, b"chunked"),
     }
     if ours.websocket {
-        head.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        head.add(&CONNECTION, b"upgrade");
+        head.add(&UPGRADE, b"websocket");
     }
 }
 
-fn add_forwarding(head: &mut HeaderMap, ours: &Outbound<'_>) {
-    let proto = match ours.conn.scheme() {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
+fn add_forwarding(head: &mut Lines, ours: &Outbound<'_>) {
+    let proto: &[u8] = match ours.conn.scheme() {
+        Scheme::Http => b"http",
+        Scheme::Https => b"https",
     };
-    head.insert(FORWARDED_FOR, ours.conn.forwarded_for.clone());
-    head.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
-    head.insert(FORWARDED_HOST, ours.public_authority());
-    head.insert(FORWARDED_PORT, ours.conn.forwarded_port.clone());
-    head.insert(REQUEST_ID, HeaderValue::from_bytes(&ours.id.digits()).expect("32 hex digits"));
-    head.append(VIA, ours.conn.pseudonym.0.clone());
+    head.add(&FORWARDED_FOR, ours.conn.forwarded_for.as_bytes());
+    head.add(&FORWARDED_PROTO, proto);
+    head.add(&FORWARDED_HOST, &ours.public_authority());
+    head.add(&FORWARDED_PORT, ours.conn.forwarded_port.as_bytes());
+    head.add(&REQUEST_ID, &ours.id.digits());
+    head.add(&VIA, ours.conn.pseudonym.0.as_bytes());
 }
 
 /// Who asks, as the route wants to be told. A field is there with a value of ours or not at all.
-fn add_identity(head: &mut HeaderMap, rendered: &IdentityHeaders, wanted: &[IdentityHeader]) {
+fn add_identity(head: &mut Lines, rendered: &IdentityHeaders, wanted: &[IdentityHeader]) {
     for header in wanted {
         let (name, value) = match header {
             IdentityHeader::User => (AUTH_USER, &rendered.user),
@@ -364,25 +357,25 @@ fn add_identity(head: &mut HeaderMap, rendered: &IdentityHeaders, wanted: &[Iden
             IdentityHeader::PreferredUsername => (AUTH_USERNAME, &rendered.preferred_username),
         };
         if let Some(value) = value {
-            head.insert(name, value.clone());
+            head.add(&name, value.as_bytes());
         }
-    }
-}
-
-/// The client's cookies without ours.
-fn foreign_cookies(client: &HeaderMap) -> Option<HeaderValue> {
-    let lines = client.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    match upstream_cookies(lines)? {
-        Cow::Borrowed(_) => client.get(COOKIE).cloned(),
-        Cow::Owned(line) => HeaderValue::from_maybe_shared(Bytes::from(line)).ok(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::conn::Transport;
     use super::*;
     use crate::host::Authority;
+
+    /// The fields of a head.
+    fn lines(head: Lines) -> Vec<(String, String)> {
+        let text = String::from_utf8(head.0).unwrap();
+        let fields = text.split_terminator("\r\n").map(|line| line.split_once(": ").unwrap());
+        fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
 
     #[test]
     fn an_upstream_is_told_what_its_route_asks_for() {
@@ -393,9 +386,9 @@ mod tests {
             preferred_username: None,
         };
         let told = |wanted: &[IdentityHeader]| {
-            let mut head = HeaderMap::new();
+            let mut head = Lines(Vec::new());
             add_identity(&mut head, &rendered, wanted);
-            head.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>()
+            lines(head).iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
         };
         let everything =
             [IdentityHeader::User, IdentityHeader::Email, IdentityHeader::Groups, IdentityHeader::PreferredUsername];
@@ -420,10 +413,11 @@ mod tests {
                 websocket: false,
                 identity: None,
             };
-            let mut head = HeaderMap::new();
+            let mut head = Lines(Vec::new());
             add_forwarding(&mut head, &ours);
-            assert!(head.keys().all(|name| told().iter().any(|(told, _)| told == *name)), "{head:?}");
-            let text = |name| head[name].to_str().unwrap().to_owned();
+            let head: BTreeMap<_, _> = lines(head).into_iter().collect();
+            assert!(head.keys().all(|name| told().iter().any(|(told, _)| told.as_str() == name)), "{head:?}");
+            let text = |name| head[name].clone();
             (text("x-forwarded-proto"), text("x-forwarded-host"), text("x-forwarded-port"))
         };
         let expected = |proto: &str, host: &str, port: &str| (proto.to_owned(), host.to_owned(), port.to_owned());
@@ -451,20 +445,5 @@ mod tests {
         for name in ["x-app", "x-app~1", "forward", "x-portcullis", "accept", "early", "cookie2", "x-realm"] {
             assert!(!is_reserved(name) && passes_upstream(name), "{name}");
         }
-    }
-
-    #[test]
-    fn framing_of_a_response_is_one_thing() {
-        let head = |fields: &[(&'static str, &'static str)]| {
-            let mut head = HeaderMap::new();
-            for (name, value) in fields {
-                head.append(*name, HeaderValue::from_static(value));
-            }
-            framing_is_plain(&head)
-        };
-        assert!(head(&[]) && head(&[("content-length", "1")]) && head(&[("transfer-encoding", "Chunked")]));
-        assert!(!head(&[("transfer-encoding", "chunked"), ("content-length", "1")]));
-        assert!(!head(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]));
-        assert!(!head(&[("transfer-encoding", "gzip, chunked")]));
     }
 }

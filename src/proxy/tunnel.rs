@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::io::Cursor;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use super::admit::{BadRequest, CanonicalRequest};
 use super::conn::{Open, Scheme};
 use super::forward::SessionEnd;
 use super::headers::has_token;
+use super::upstream::Switched;
 
 /// Bytes in flight in one direction of a tunnel.
 const BUFFER: usize = 16 * 1024;
@@ -38,7 +40,7 @@ pub struct WebSocket(OnUpgrade);
 /// An open tunnel, before its bytes flow.
 pub(super) struct Tunnel {
     pub client: WebSocket,
-    pub upstream: OnUpgrade,
+    pub upstream: Switched,
     pub outcome: Outcome,
     pub idle: Duration,
     /// Ends with the session that opened it.
@@ -154,8 +156,7 @@ impl Tunnel {
     /// Splices both sides until one ends, nothing moves for the idle limit, or the session ends.
     pub(super) async fn run(self) {
         let Self { client, upstream, outcome, idle, session_end, place: _place, connection: _connection } = self;
-        let both = async { tokio::try_join!(client.0, upstream) };
-        let Ok(Ok((client, upstream))) = timeout(HANDOVER, both).await else { return };
+        let Ok(Ok(client)) = timeout(HANDOVER, client.0).await else { return };
         let flow = Flow::of(outcome);
         let session_end = async {
             match session_end {
@@ -202,9 +203,10 @@ impl Drop for Flow {
     }
 }
 
-async fn splice(client: Upgraded, upstream: Upgraded, idle: Duration, flow: &Flow) {
+async fn splice(client: Upgraded, upstream: Switched, idle: Duration, flow: &Flow) {
     let (mut client_reads, mut client_writes) = split(TokioIo::new(client));
-    let (mut upstream_reads, mut upstream_writes) = split(TokioIo::new(upstream));
+    let Switched { received, reader, writer: mut upstream_writes } = upstream;
+    let mut upstream_reads = Cursor::new(received).chain(reader);
     let quiet = async {
         loop {
             let due = flow.moved.get() + idle;

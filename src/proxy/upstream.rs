@@ -1,4 +1,10 @@
-//! Connections to endpoints: pools of one data thread, last in first out, over hyper's HTTP/1.1 connections.
+//! Connections to endpoints: pools of one data thread, last in first out.
+
+mod connection;
+mod decoder;
+mod fault;
+mod response;
+mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -6,15 +12,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::Method;
+use http_body::Frame;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, timeout};
 
@@ -24,13 +28,18 @@ use crate::route::EndpointSet;
 
 use super::body::RequestBody;
 use super::deadlines::Deadlines;
+use super::headers::Framing;
 use super::tunnel::{Place, Tunnels};
+
+pub(super) use connection::{Switched, Unanswered};
+pub use fault::Fault;
+pub(super) use response::Head;
+
+use connection::Connection;
+use decoder::Decoder;
 
 /// How often idle connections are looked through for those that are closed, stale or whose endpoint is gone.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// Header bytes of a response: larger heads are a broken upstream.
-const RESPONSE_HEAD_BYTES: usize = 64 * 1024;
 
 /// The connections of a data thread to its upstreams. Cheap to clone within the thread.
 #[derive(Clone)]
@@ -46,14 +55,14 @@ struct Pools {
 
 /// A connection that waits for work.
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    connection: Connection,
     endpoints: EndpointSet,
     since: Instant,
 }
 
-/// A connection at work. Dropped, it is closed as soon as what runs on it is done.
+/// A connection at work. Dropped, it is closed.
 pub(super) struct Lease {
-    sender: SendRequest<RequestBody>,
+    connection: Connection,
     address: SocketAddr,
     endpoints: EndpointSet,
     pools: Weak<Pools>,
@@ -69,9 +78,6 @@ pub enum ConnectError {
     /// It was refused.
     #[error("the endpoint cannot be connected to")]
     Refused(#[source] io::Error),
-    /// The connection could not be set up.
-    #[error("the connection cannot be used")]
-    Handshake(#[source] hyper::Error),
 }
 
 impl ConnectError {
@@ -138,36 +144,25 @@ impl Upstreams {
     pub(super) fn idle(&self, address: SocketAddr) -> Option<Lease> {
         let mut idle = self.0.idle.borrow_mut();
         let pool = idle.get_mut(&address)?;
-        while let Some(Idle { sender, endpoints, .. }) = pool.pop() {
-            if sender.is_ready() && !sender.is_closed() {
-                return Some(Lease { sender, address, endpoints, pools: Rc::downgrade(&self.0), reused: true });
+        while let Some(Idle { connection, endpoints, .. }) = pool.pop() {
+            if connection.is_quiet() {
+                return Some(Lease { connection, address, endpoints, pools: Rc::downgrade(&self.0), reused: true });
             }
         }
         None
     }
 
-    /// Opens a connection to an endpoint; with `upgrades` it can leave HTTP.
+    /// Opens a connection to an endpoint.
     pub(super) async fn connect(
         &self,
         address: SocketAddr,
         endpoints: &EndpointSet,
         within: Duration,
-        upgrades: bool,
     ) -> Result<Lease, ConnectError> {
-        let stream = timeout(within, TcpStream::connect(address)).await.map_err(|_| ConnectError::Timeout)?;
-        let stream = stream.map_err(ConnectError::Refused)?;
-        stream.set_nodelay(true).map_err(ConnectError::Refused)?;
-        let mut builder = http1::Builder::new();
-        builder.max_header_size(RESPONSE_HEAD_BYTES).max_buf_size(RESPONSE_HEAD_BYTES);
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Handshake)?;
-        // The task ends with its connection; why is told to whoever waits for a response.
-        if upgrades {
-            spawn_local(async move { drop(connection.with_upgrades().await) });
-        } else {
-            spawn_local(async move { drop(connection.await) });
-        }
+        let opened = timeout(within, Connection::open(address)).await.map_err(|_| ConnectError::Timeout)?;
+        let connection = opened.map_err(ConnectError::Refused)?;
         let pools = Rc::downgrade(&self.0);
-        Ok(Lease { sender, address, endpoints: endpoints.clone(), pools, reused: false })
+        Ok(Lease { connection, address, endpoints: endpoints.clone(), pools, reused: false })
     }
 }
 
@@ -182,24 +177,46 @@ impl Lease {
         self.reused
     }
 
-    /// Sends a request; what was not sent at all comes back in the error.
-    pub(super) fn send(
+    /// Sends a request, and gives the head of its response.
+    pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
-        self.sender.try_send_request(request)
+        method: &Method,
+        head: &[u8],
+        body: (RequestBody, Framing),
+    ) -> Result<Head, Unanswered> {
+        self.connection.exchange(method, head, body).await
+    }
+
+    /// The next part of the response's body; `None` where it is whole.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        self.connection.poll_body(cx)
+    }
+
+    /// What is still to come of the response's body.
+    pub(super) fn body(&self) -> &Decoder {
+        self.connection.body()
+    }
+
+    /// Leaves HTTP behind a head that says so.
+    pub(super) fn switch(self) -> Option<Switched> {
+        self.connection.switch()
+    }
+
+    /// Closes the connection when the request's body is sent, whose response has come.
+    pub(super) fn finish_upload(self) {
+        self.connection.finish_upload();
     }
 
     /// Gives the connection back, if its endpoint is still one and it can be used again.
-    pub(super) fn give_back(self) {
+    pub(super) fn give_back(mut self) {
         let Some(pools) = self.pools.upgrade() else { return };
-        if self.sender.is_closed() || self.endpoints.load().binary_search(&self.address).is_err() {
+        if !self.connection.rest() || self.endpoints.load().binary_search(&self.address).is_err() {
             return;
         }
         let mut idle = pools.idle.borrow_mut();
         let pool = idle.entry(self.address).or_default();
         if pool.len() < pools.limits.idle_upstream {
-            pool.push(Idle { sender: self.sender, endpoints: self.endpoints, since: Instant::now() });
+            pool.push(Idle { connection: self.connection, endpoints: self.endpoints, since: Instant::now() });
         }
     }
 }
@@ -214,7 +231,7 @@ async fn sweep(pools: Weak<Pools>) {
         pools.idle.borrow_mut().retain(|address, pool| {
             pool.retain(|idle| {
                 let fresh = stale.is_none_or(|stale| idle.since > stale);
-                fresh && !idle.sender.is_closed() && idle.endpoints.load().binary_search(address).is_ok()
+                fresh && idle.connection.is_quiet() && idle.endpoints.load().binary_search(address).is_ok()
             });
             !pool.is_empty()
         });

@@ -101,6 +101,28 @@ fn informational_responses_are_not_final() {
 }
 
 #[test]
+fn a_flood_of_informational_responses_is_502() {
+    assert_eq!(status_of(Reply::Send("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100).into())), 502);
+}
+
+#[test]
+fn a_head_that_is_too_large_is_502() {
+    let large = format!("HTTP/1.1 200 OK\r\nx-large: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(70_000));
+    assert_eq!(status_of(Reply::Send(large.into())), 502);
+    let many = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x-many: x\r\n".repeat(200));
+    assert_eq!(status_of(Reply::Send(many.into())), 502);
+}
+
+#[test]
+fn an_old_upstream_is_understood() {
+    let upstream = Upstream::scripted(|_| Reply::SendAndClose(b"HTTP/1.0 200 OK\n\nold".to_vec()));
+    let plane = Plane::of(&[upstream.address]);
+    for _ in 0..2 {
+        assert_eq!(plane.client().ask(GET).body, b"old");
+    }
+}
+
+#[test]
 fn a_body_that_breaks_off_ends_the_connection_unfinished() {
     for reply in [
         "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok",
@@ -172,6 +194,20 @@ fn connections_are_kept_and_used_again() {
         assert_eq!(client.ask(GET).status, 200);
     }
     assert_eq!((upstream.seen().len(), upstream.connections()), (5, 1));
+}
+
+#[test]
+fn a_connection_is_used_again_behind_a_body_that_was_sent_whole() {
+    let upstream = Upstream::ok();
+    let plane = Plane::of(&[upstream.address]);
+    let mut client = plane.client();
+    for (framing, body) in
+        [("transfer-encoding: chunked", "3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"), ("content-length: 4", "abcd")]
+    {
+        assert_eq!(client.ask(format!("POST / HTTP/1.1\r\nhost: app.test\r\n{framing}\r\n\r\n{body}")).status, 200);
+    }
+    assert!(upstream.seen().iter().all(|seen| seen.body == b"abcd"));
+    assert_eq!((upstream.seen().len(), upstream.connections()), (2, 1));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Bodies stream both ways, with back-pressure; HTTP/2 is one more way in.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ fn an_upstream_that_does_not_read_holds_the_client_back() {
 
 #[test]
 fn events_arrive_one_by_one() {
-    let (more, next) = std::sync::mpsc::channel::<()>();
+    let (more, next) = mpsc::channel::<()>();
     let next = std::sync::Mutex::new(next);
     let address = raw(move |mut stream| {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
@@ -117,6 +117,25 @@ fn events_arrive_one_by_one() {
             bytes.extend_from_slice(&buffer[..count]);
         }
         more.send(()).unwrap();
+    }
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_was_sent_cuts_neither() {
+    let (whole, bodies) = mpsc::channel();
+    let address = raw(move |mut stream| {
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").unwrap();
+        let whole = whole.clone();
+        thread::spawn(move || whole.send(io::read_to_string(stream)));
+    });
+    let plane = Plane::of(&[address]);
+    // The second finds no connection that still has the body of the first to carry.
+    for _ in 0..2 {
+        let mut client = plane.client();
+        client.send("POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 9\r\n\r\nhalf");
+        assert_eq!(client.answer().map(|answer| (answer.status, answer.body)), Some((403, b"no".to_vec())));
+        client.send(" done");
+        assert_eq!(bodies.recv().unwrap().unwrap(), "half done");
     }
 }
 

@@ -1,0 +1,299 @@
+//! The body of a response, of the bytes that came over its connection (RFC 9112 sections 6 and 7).
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Frame;
+use httparse::{EMPTY_HEADER, Status};
+
+use super::fault::Fault;
+use super::response;
+
+/// Bytes of a line with a chunk's size, and of all trailers.
+const LINE_BYTES: usize = 4 * 1024;
+const TRAILER_BYTES: usize = 16 * 1024;
+
+/// Trailer fields.
+const TRAILERS: usize = 64;
+
+/// Bytes of chunk extensions in one body; they mean nothing to us.
+const EXTENSION_BYTES: usize = 16 * 1024;
+
+/// The digits of the longest size and its line end.
+const PLAIN_LINE: usize = 18;
+
+/// How much of a body is still to come, and how it is delimited.
+#[derive(Debug)]
+pub(in crate::proxy) enum Decoder {
+    /// So many bytes.
+    Length(u64),
+    /// All that comes until the connection is closed.
+    UntilClose,
+    /// Chunks.
+    Chunked(Chunked),
+}
+
+/// A chunked body.
+#[derive(Default, Debug)]
+pub(in crate::proxy) struct Chunked {
+    next: Next,
+    extensions: usize,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Next {
+    #[default]
+    Size,
+    Data(u64),
+    DataEnd,
+    Trailers,
+    Nothing,
+}
+
+impl Decoder {
+    /// Whether the body is whole.
+    pub(in crate::proxy) fn is_done(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::UntilClose => false,
+            Self::Chunked(chunked) => chunked.next == Next::Nothing,
+        }
+    }
+
+    /// How many bytes are to come, where that is known.
+    pub(in crate::proxy) fn exact(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::UntilClose => None,
+            Self::Chunked(chunked) => (chunked.next == Next::Nothing).then_some(0),
+        }
+    }
+
+    /// Takes what has come of the body, data or trailers; `None` where it is whole or more must come first.
+    pub(super) fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Fault> {
+        match self {
+            Self::Length(left) => Ok(data(received, left)),
+            Self::UntilClose => Ok(data(received, &mut u64::MAX.clone())),
+            Self::Chunked(chunked) => chunked.take(received),
+        }
+    }
+
+    /// The connection was closed: that ends the body, or breaks it.
+    pub(super) fn close(&mut self) -> Result<(), Fault> {
+        if let Self::UntilClose = self {
+            *self = Self::Length(0);
+        }
+        if self.is_done() { Ok(()) } else { Err(Fault::Truncated(None)) }
+    }
+}
+
+/// At most `left` bytes of data.
+fn data(received: &mut BytesMut, left: &mut u64) -> Option<Frame<Bytes>> {
+    let count = received.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+    if count == 0 {
+        return None;
+    }
+    *left -= count as u64;
+    Some(Frame::data(received.split_to(count).freeze()))
+}
+
+impl Chunked {
+    fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Fault> {
+        self.advance(received)?;
+        match &mut self.next {
+            Next::Data(left) => {
+                let data = data(received, left);
+                if *left == 0 {
+                    self.next = Next::DataEnd;
+                    // Tells whether this was the last; what is wrong behind it, the next call says.
+                    drop(self.advance(received));
+                }
+                Ok(data)
+            }
+            Next::Trailers => self.trailers(received),
+            Next::Size | Next::DataEnd | Next::Nothing => Ok(None),
+        }
+    }
+
+    /// Goes on to the next byte of data or trailers, as far as it has come. A fault leaves everything as it is.
+    fn advance(&mut self, received: &mut BytesMut) -> Result<(), Fault> {
+        loop {
+            let (next, count) = match self.next {
+                Next::Size => match self.size(received)? {
+                    Some(read) => read,
+                    None => return Ok(()),
+                },
+                Next::DataEnd => match **received {
+                    [b'\r', b'\n', ..] => (Next::Size, 2),
+                    [] | [b'\r'] => return Ok(()),
+                    _ => return Err(Fault::Garbage),
+                },
+                Next::Trailers if received.starts_with(b"\r\n") => (Next::Nothing, 2),
+                Next::Data(_) | Next::Trailers | Next::Nothing => return Ok(()),
+            };
+            self.next = next;
+            received.advance(count);
+        }
+    }
+
+    /// What follows the line with a chunk's size, and how long the line is.
+    fn size(&mut self, received: &[u8]) -> Result<Option<(Next, usize)>, Fault> {
+        // To the parser, no digit at all is a size.
+        if received.first().is_some_and(|first| !first.is_ascii_hexdigit()) {
+            return Err(Fault::Garbage);
+        }
+        let Status::Complete((count, size)) = httparse::parse_chunk_size(received).map_err(|_| Fault::Garbage)? else {
+            return if received.len() > LINE_BYTES { Err(Fault::Garbage) } else { Ok(None) };
+        };
+        // An extension with a line feed of its own would be two lines to others.
+        let extensions = self.extensions + count.saturating_sub(PLAIN_LINE);
+        if received[..count - 1].contains(&b'\n') || extensions > EXTENSION_BYTES {
+            return Err(Fault::Garbage);
+        }
+        self.extensions = extensions;
+        Ok(Some((if size == 0 { Next::Trailers } else { Next::Data(size) }, count)))
+    }
+
+    fn trailers(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Fault> {
+        let mut fields = [EMPTY_HEADER; TRAILERS];
+        let Status::Complete((count, fields)) =
+            httparse::parse_headers(received, &mut fields).map_err(|_| Fault::Garbage)?
+        else {
+            return if received.len() > TRAILER_BYTES { Err(Fault::TooLarge) } else { Ok(None) };
+        };
+        let mut trailers = HeaderMap::with_capacity(fields.len());
+        for field in fields.iter() {
+            let (name, value) = response::field(field, Bytes::copy_from_slice)?;
+            trailers.append(name, value);
+        }
+        received.advance(count);
+        self.next = Next::Nothing;
+        Ok(Some(Frame::trailers(trailers)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The data and trailers of bytes that come in pieces, and what is left behind the body.
+    fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> Result<(Vec<u8>, HeaderMap, Vec<u8>), Fault> {
+        let (mut received, mut data, mut trailers) = (BytesMut::new(), Vec::new(), HeaderMap::new());
+        for piece in pieces {
+            received.extend_from_slice(piece);
+            while let Some(frame) = decoder.take(&mut received)? {
+                match frame.into_data() {
+                    Ok(bytes) => {
+                        assert!(!bytes.is_empty());
+                        data.extend_from_slice(&bytes);
+                    }
+                    Err(frame) => trailers = frame.into_trailers().unwrap(),
+                }
+            }
+        }
+        if !decoder.is_done() {
+            decoder.close()?;
+        }
+        assert_eq!(decoder.exact(), Some(0));
+        Ok((data, trailers, received.to_vec()))
+    }
+
+    fn chunked() -> Decoder {
+        Decoder::Chunked(Chunked::default())
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_seen_with_its_last_byte() {
+        let mut received = BytesMut::from(&b"3\r\nabc\r\n0\r\n\r\n"[..]);
+        let mut decoder = chunked();
+        assert!(decoder.take(&mut received).unwrap().is_some() && decoder.is_done() && received.is_empty());
+    }
+
+    #[test]
+    fn a_length_takes_no_more_than_its_own() {
+        let (data, _, rest) = decode(Decoder::Length(3), &[b"ab", b"cd"]).unwrap();
+        assert_eq!((&*data, &*rest), (&b"abc"[..], &b"d"[..]));
+        assert!(matches!(decode(Decoder::Length(3), &[b"ab"]), Err(Fault::Truncated(None))));
+    }
+
+    #[test]
+    fn without_a_length_all_is_data() {
+        assert_eq!(decode(Decoder::UntilClose, &[b"a", b"", b"b"]).unwrap().0, b"ab");
+    }
+
+    #[test]
+    fn trailers_come_behind_the_data() {
+        let (data, trailers, rest) = decode(chunked(), &[b"1\r\na\r\n0\r\nx-sum: 7\r\nX-b:c\r\n\r\nrest"]).unwrap();
+        assert_eq!((&*data, &*rest), (&b"a"[..], &b"rest"[..]));
+        assert_eq!((&trailers["x-sum"], &trailers["x-b"]), (&"7".parse().unwrap(), &"c".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_chunk_breaks_the_body() {
+        let long = format!("1;{}", "x".repeat(LINE_BYTES));
+        let many = format!("1;{}\r\na\r\n", "x".repeat(4000)).repeat(5);
+        let trailers = format!("0\r\nx: {}", "x".repeat(TRAILER_BYTES));
+        for broken in [
+            "g\r\n",
+            "-1\r\n",
+            "+1\r\na",
+            "0x1\r\n",
+            "\r\n",
+            "1\na\r\n",
+            "1\r\nab",
+            "1\r\na\n0",
+            "1;a\nb\r\na\r\n",
+            "11111111111111111\r\n",
+            "1 1\r\n",
+            "0\r\nno field\r\n\r\n",
+            "0\r\na b: c\r\n\r\n",
+            &long,
+            &many,
+            &trailers,
+        ] {
+            let fault = decode(chunked(), &[broken.as_bytes()]).unwrap_err();
+            assert!(matches!(fault, Fault::Garbage | Fault::TooLarge), "{broken:.40}: {fault:?}");
+        }
+        for truncated in ["", "1", "1\r\n", "1\r\na", "1\r\na\r\n", "1\r\na\r\n0\r\n", "0\r\nx: y\r\n"] {
+            let fault = decode(chunked(), &[truncated.as_bytes()]).unwrap_err();
+            assert!(matches!(fault, Fault::Truncated(_)), "{truncated}: {fault:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_give_what_was_cut_however_it_arrives(
+            chunks in prop::collection::vec((prop::collection::vec(any::<u8>(), 1..40), "(;[a-z=]{0,9})?"), 0..6),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+            rest in "[a-z]{0,5}",
+        ) {
+            let mut wire = Vec::new();
+            for (data, extension) in &chunks {
+                wire.extend_from_slice(format!("{:X}{extension}\r\n", data.len()).as_bytes());
+                wire.extend_from_slice(data);
+                wire.extend_from_slice(b"\r\n");
+            }
+            wire.extend_from_slice(b"0\r\n\r\n");
+            wire.extend_from_slice(rest.as_bytes());
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
+            cuts.extend([0, wire.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<_> = cuts.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
+            let (data, _, left) = decode(chunked(), &pieces).unwrap();
+            prop_assert_eq!(data, chunks.into_iter().flat_map(|(data, _)| data).collect::<Vec<_>>());
+            prop_assert_eq!(left, rest.into_bytes());
+        }
+
+        #[test]
+        fn whatever_comes_is_decoded_alike_whole_and_byte_by_byte(wire in "[0-9a-f]?(\r\n|\n)?[ -~]{0,6}(\r\n)?[0-2]?\r?\n?[a-z: ]{0,4}(\r\n){0,3}") {
+            let bytes: Vec<_> = wire.as_bytes().chunks(1).collect();
+            let (whole, single) = (decode(chunked(), &[wire.as_bytes()]), decode(chunked(), &bytes));
+            match (whole, single) {
+                (Ok(whole), Ok(single)) => prop_assert_eq!(whole, single),
+                (whole, single) => prop_assert!(whole.is_err() && single.is_err()),
+            }
+        }
+    }
+}
