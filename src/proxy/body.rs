@@ -143,11 +143,8 @@ pub(super) fn streamed(status: StatusCode, first: Option<Frame<Bytes>>, stream: 
 impl Streamed {
     /// Lets go of the connection once nothing more comes over it.
     fn notice_end(&mut self) {
-        let Some(lease) = self.lease.take_if(|lease| lease.body().is_done()) else { return };
-        if self.upload.as_ref().is_none_or(|upload| upload.state.get() == UploadState::Finished) {
+        if let Some(lease) = self.lease.take_if(|lease| lease.body().is_done()) {
             lease.give_back();
-        } else {
-            lease.finish_upload();
         }
     }
 

@@ -202,16 +202,12 @@ impl Lease {
         self.connection.switch()
     }
 
-    /// Closes the connection when the request's body is sent, whose response has come.
-    pub(super) fn finish_upload(self) {
-        self.connection.finish_upload();
-    }
-
-    /// Gives the connection back, if its endpoint is still one and it can be used again.
+    /// Gives the connection back behind a response, if its endpoint is still one and it can be used again; else it is
+    /// closed, when the request's body is sent.
     pub(super) fn give_back(mut self) {
         let Some(pools) = self.pools.upgrade() else { return };
         if !self.connection.rest() || self.endpoints.load().binary_search(&self.address).is_err() {
-            return;
+            return self.connection.finish_upload();
         }
         let mut idle = pools.idle.borrow_mut();
         let pool = idle.entry(self.address).or_default();

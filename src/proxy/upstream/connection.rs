@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
@@ -198,18 +198,20 @@ impl Connection {
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Writer::Busy(upload) = &mut self.writer else { return Ok(()) };
         let Poll::Ready(ended) = pin!(upload).poll(cx) else { return Ok(()) };
-        self.writer = match ended {
-            Ok(Ok(socket)) => Writer::Here(socket),
+        self.writer = Writer::Gone;
+        match ended {
+            Ok(Ok(socket)) => self.writer = Writer::Here(socket),
             // There may be a response that says why.
-            Ok(Err(Interrupted::Socket)) => Writer::Gone,
+            Ok(Err(Interrupted::Socket)) => {}
             Ok(Err(Interrupted::Body)) | Err(_) => return Err(Fault::Upload),
-        };
+        }
         Ok(())
     }
 
     /// Whether another exchange can follow; it lets go of what it does not need meanwhile.
     pub(super) fn rest(&mut self) -> bool {
-        let whole = self.keeps && self.body.is_done() && self.received.is_empty();
+        let sound = self.poll_upload(&mut Context::from_waker(Waker::noop())).is_ok();
+        let whole = sound && self.keeps && self.body.is_done() && self.received.is_empty();
         if self.received.capacity() > KEPT {
             (self.received, self.read) = (BytesMut::new(), LEAST_READ);
         }
@@ -221,7 +223,7 @@ impl Connection {
         matches!(self.reader.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Lets the request's body be sent to its end although its response has come.
+    /// Lets the request's body, if it is under way, be sent to its end although its response has come.
     pub(super) fn finish_upload(self) {
         if let Writer::Busy(upload) = self.writer {
             drop(upload.detach());
