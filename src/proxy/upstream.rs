@@ -90,7 +90,6 @@ impl ConnectError {
                 io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
                 _ => "other",
             },
-            Self::Handshake(_) => "other",
         }
     }
 }
