@@ -1,8 +1,11 @@
 //! A `Portcullis` as it comes: whole, or where it does not decode, with the hosts that it claims as far as they can be told.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -13,14 +16,43 @@ use crate::api::{HostClaim, HostsSpec, Portcullis, PortcullisSpec};
 pub type UnreadClaims = Option<Arc<PortcullisSpec>>;
 
 /// A `Portcullis` of which nothing but the metadata is decoded.
-#[derive(Clone, Debug, Deserialize, kube::Resource)]
-#[resource(inherit = Portcullis)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct RawPortcullis {
     /// Its metadata.
     pub metadata: ObjectMeta,
     /// Everything else.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+/// The derived one owns what is constant, its kind among it.
+impl Resource for RawPortcullis {
+    type DynamicType = ();
+    type Scope = ClusterResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        Portcullis::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        Portcullis::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        Portcullis::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        Portcullis::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
 }
 
 impl Change {
@@ -90,6 +122,12 @@ mod tests {
     fn change(object: &Value) -> Change {
         let raw = RawPortcullis::deserialize(object).unwrap();
         Change::portcullis(ObjectName::new("", "default"), Some(Stored::Decoded(Arc::new(raw))))
+    }
+
+    #[test]
+    fn it_is_watched_where_the_kind_is_under_its_constant_name() {
+        assert!(matches!(RawPortcullis::kind(&()), Cow::Borrowed("Portcullis")));
+        assert_eq!(RawPortcullis::url_path(&(), None), Portcullis::url_path(&(), None));
     }
 
     #[test]
