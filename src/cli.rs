@@ -11,8 +11,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Cluster, Laptop, NAMESPACE, Process};
 use crate::inspect::Scope;
+use crate::logging::LogFormat;
 use crate::output::Choice;
-use crate::{api, check, dev, keys, routes, run, sessions};
+use crate::{api, check, dev, keys, logging, routes, run, sessions};
 
 /// Identity-aware ingress controller for Kubernetes: sign-in, policy and proxy in one process.
 #[derive(Parser, Debug)]
@@ -85,7 +86,22 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let format = match &command {
+        Command::Run { process, .. } | Command::Dev { process, .. } => process.log,
+        _ => LogFormat::Text,
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::failed(&error, format);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Run { cluster, process } => run::main(&cluster, &process),
         Command::Dev { laptop, process } => dev::main(&laptop, &process),
         Command::Check { scope, choice } => check::main(&scope, choice),
@@ -93,13 +109,6 @@ pub fn main() -> ExitCode {
         Command::Keys { namespace, action } => keys::main(&namespace, action),
         Command::Sessions { place, action } => sessions::main(&place, &action),
         Command::Crds { output } => crds(output.as_deref()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The settings of one process: flags, each also an environment variable `PORTCULLIS_…`. What belongs to a class is in
 //! its `Portcullis` object, not here.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -10,12 +9,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::audit::Sink;
 use crate::controller::compile::Defaults;
 use crate::controller::watch::Cluster as Objects;
 use crate::controller::world::ObjectName;
+use crate::logging::LogFormat;
 use crate::snapshot::Freshness;
 
 /// What `run` and `dev` share.
@@ -182,15 +182,6 @@ impl SessionStore {
     }
 }
 
-/// How log lines are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
-}
-
 /// The folder in which this user's programs keep what outlives them (XDG Base Directory Specification).
 #[expect(clippy::disallowed_methods, reason = "settings are read here")]
 pub fn state_folder() -> anyhow::Result<PathBuf> {
@@ -231,24 +222,6 @@ impl Process {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         self.workers.map_or_else(cores, NonZeroUsize::get)
     }
-
-    /// Sends log lines to standard error, as asked for.
-    pub fn start_logging(&self) -> anyhow::Result<()> {
-        let filter = tracing_subscriber::EnvFilter::try_new(log_filter(&self.log_level).as_ref())?;
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        let started = match self.log {
-            LogFormat::Text => {
-                lines.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
-            }
-            LogFormat::Json => lines.json().try_init(),
-        };
-        started.map_err(|error| anyhow::anyhow!("logging is started once: {error}"))
-    }
-}
-
-/// Without the client's line for each failed call, unless it is asked for: whoever calls says once what comes of it.
-fn log_filter(asked: &str) -> Cow<'_, str> {
-    if asked.contains("kube_client") { asked.into() } else { format!("{asked},kube_client=off").into() }
 }
 
 impl FromStr for Listen {
@@ -315,12 +288,6 @@ mod tests {
         assert_eq!("off".parse(), Ok(Listen(None)));
         assert_eq!("[::]:8443".parse(), Ok(Listen(Some("[::]:8443".parse().unwrap()))));
         assert!("8443".parse::<Listen>().unwrap_err().contains("`off`"));
-    }
-
-    #[test]
-    fn the_client_of_the_api_server_logs_where_it_is_asked_to() {
-        assert_eq!(log_filter("info"), "info,kube_client=off");
-        assert_eq!(log_filter("warn,kube_client=debug"), "warn,kube_client=debug");
     }
 
     #[test]

@@ -277,12 +277,12 @@ impl Owner {
             let Complaint { place, severity, message, remedy, .. } = complaint;
             let (place, subject) = (place.as_ref().map(tracing::field::display), complaint.subject());
             match severity {
-                Severity::Error => tracing::error!(place, subject, message, remedy, "finding"),
-                Severity::Warning => tracing::warn!(place, subject, message, remedy, "finding"),
+                Severity::Error => tracing::error!(place, subject, problem = message, remedy, "finding"),
+                Severity::Warning => tracing::warn!(place, subject, problem = message, remedy, "finding"),
             }
         }
         for complaint in former.iter().filter(|complaint| complaints.binary_search(complaint).is_err()) {
-            tracing::info!(subject = complaint.subject(), message = complaint.message, "finding resolved");
+            tracing::info!(subject = complaint.subject(), problem = complaint.message, "finding resolved");
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::controller::{Controller, Source};
 use crate::run::{self, Base, Sockets, Stop};
 use crate::seal::KeyRing;
 use crate::session::{MemoryStore, Sessions, Store, sweep_regularly};
-use crate::{serve, snapshot};
+use crate::{logging, serve, snapshot};
 
 use self::authority::Authority;
 use self::banner::Banner;
@@ -40,7 +40,7 @@ const NAMESPACE: &str = "portcullis-system";
 
 /// Runs until told to stop.
 pub fn main(laptop: &Laptop, process: &Process) -> anyhow::Result<()> {
-    process.start_logging()?;
+    logging::start(process.log, &process.log_level)?;
     run::on_control_runtime(start(laptop.clone(), process.clone()))
 }
 
@@ -62,6 +62,7 @@ async fn start(laptop: Laptop, mut process: Process) -> anyhow::Result<()> {
         audit,
         provider: provider.issuer().to_owned(),
         folder: laptop.folder.clone(),
+        format: process.log,
     };
     let source = Source::Folder(folder(laptop.folder.as_deref(), &provider, &echo_listener)?);
     tokio::spawn(provider.run(provider_listener));

@@ -39,6 +39,7 @@ pub mod config;
 pub mod dev;
 pub mod inspect;
 pub mod keys;
+pub mod logging;
 pub mod output;
 pub mod routes;
 pub mod run;

@@ -85,6 +85,8 @@ pub struct OutcomeEvent {
     pub complete: bool,
     /// Who answered for us, where someone did.
     pub upstream: Option<Upstream>,
+    /// Why nobody did, by stable name.
+    pub error: Option<&'static str>,
 }
 
 /// The place of a decision in the trail, to which its outcome refers.
@@ -168,7 +170,7 @@ impl Says for Event<'_> {
 
 impl Says for OutcomeOf {
     fn say(&self, stamp: &Stamp<'_>, line: &mut Object<'_>) {
-        let OutcomeEvent { status, sent, received, complete, upstream } = self.outcome;
+        let OutcomeEvent { status, sent, received, complete, upstream, error } = self.outcome;
         line.text("kind", "Outcome");
         line.number("of", self.decided.seq);
         line.number("duration_us", stamp.mono_ns.saturating_sub(self.decided.mono_ns) / 1_000);
@@ -178,6 +180,9 @@ impl Says for OutcomeOf {
         line.truth("complete", complete);
         if let Some(Upstream { endpoint }) = upstream {
             line.object("upstream").endpoint("endpoint", endpoint);
+        }
+        if let Some(error) = error {
+            line.text("error", error);
         }
     }
 }

@@ -187,7 +187,7 @@ impl Writing {
             return true;
         }
         if finding.reason == wanted::EXPIRED {
-            tracing::warn!(secret = %finding.object.name, message = finding.message, remedy = finding.remedy, "finding");
+            tracing::warn!(secret = %finding.object.name, problem = finding.message, remedy = finding.remedy, "finding");
         }
         let uid = wanted::uid(&live.world, &finding.object);
         match self.announcer.announce(&finding, uid, self.writer.clock.now()).await {

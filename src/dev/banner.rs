@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tracing::field::display;
 
 use super::personas::PERSONAS;
 use crate::audit::Sink;
 use crate::controller::Live;
+use crate::logging::LogFormat;
 
 /// Where everything is.
 pub struct Banner {
@@ -25,11 +27,16 @@ pub struct Banner {
     pub provider: String,
     /// The folder, where one is served.
     pub folder: Option<PathBuf>,
+    /// For whom it is: machines get a log line, and read of generations in those of publishes.
+    pub format: LogFormat,
 }
 
 impl Banner {
     /// Prints the banner with the first generation, then a line with each.
     pub async fn follow(self, mut live: watch::Receiver<Option<Arc<Live>>>) {
+        if self.format == LogFormat::Json {
+            return self.log();
+        }
         let mut said = 0;
         while live.changed().await.is_ok() {
             let generation = live.borrow_and_update().as_ref().map_or(0, |live| live.generation);
@@ -39,6 +46,18 @@ impl Banner {
             if generation != said {
                 println!("live: generation {generation}");
                 said = generation;
+            }
+        }
+    }
+
+    fn log(&self) {
+        let [http, https] = [self.http, self.https].map(|address| address.map(display));
+        let folder = self.folder.as_ref().map(|folder| display(folder.display()));
+        let (authority, provider) = (self.authority.display(), &self.provider);
+        match &self.audit {
+            Sink::Stdout => tracing::info!(http, https, folder, %authority, provider, audit = "stdout", "serving"),
+            Sink::File(file) => {
+                tracing::info!(http, https, folder, %authority, provider, audit = %file.display(), "serving");
             }
         }
     }

@@ -85,8 +85,9 @@ impl<'s> Trail<'s> {
     }
 
     /// Sends the page of a request whose decision is recorded already.
-    pub fn fail(&mut self, rejection: &Rejection, outcome: Outcome) -> Response<ProxyBody> {
-        tracing::info!(id = %self.id, reason = rejection.name, detail = %rejection.detail, "no upstream answered");
+    pub fn fail(&mut self, rejection: &Rejection, mut outcome: Outcome) -> Response<ProxyBody> {
+        outcome.note(|event| event.error = Some(rejection.name));
+        tracing::debug!(id = %self.id, reason = rejection.name, detail = %rejection.detail, "no upstream answered");
         self.reason = rejection.name;
         self.send(Page::refusal(&rejection.notice(), self.id).respond(self.form()), Some(outcome))
     }

@@ -21,6 +21,7 @@ use crate::controller::report::Finding;
 use crate::controller::status::StatusWriter;
 use crate::controller::watch::{self as api, Cluster as Objects};
 use crate::controller::{Controller, Live, Source, heartbeat};
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::session::{MemoryStore, RedisStore, SecretStore, Sessions, Store, sweep_regularly};
 use crate::snapshot::{self, Freshness};
@@ -33,7 +34,7 @@ const COUNT: Duration = Duration::from_secs(10);
 
 /// Runs until told to stop.
 pub fn main(cluster: &Cluster, process: &Process) -> anyhow::Result<()> {
-    process.start_logging()?;
+    logging::start(process.log, &process.log_level)?;
     on_control_runtime(start(cluster.clone(), process.clone()))
 }
 

@@ -133,7 +133,7 @@ impl Keeper {
         match finding {
             Some(finding) if news => {
                 let Finding { object, message, remedy, .. } = finding;
-                tracing::error!(secret = %object.name, message, remedy, "nobody can sign in");
+                tracing::error!(secret = %object.name, problem = message, remedy, "nobody can sign in");
             }
             None if news => tracing::info!("the key ring is read again, people can sign in"),
             _ => {}

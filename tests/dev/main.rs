@@ -4,6 +4,7 @@
 
 mod commands;
 mod drain;
+mod logs;
 mod metrics;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/plane.rs"]
@@ -150,6 +151,6 @@ fn a_saved_file_is_live_and_a_broken_one_is_told_with_place_and_remedy() {
 #[test]
 fn a_port_that_is_taken_is_an_error_that_names_its_flag() {
     let dev = Dev::start(None);
-    let error = dev.second_on_the_same_ports();
+    let error = dev.second_on_the_same_ports(&[]);
     assert!(error.contains("cannot listen") && error.contains("--http"), "{error}");
 }

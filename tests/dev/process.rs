@@ -1,5 +1,6 @@
 //! The binary as a child, and curl as a browser: cookies kept, redirects followed, the dev authority trusted.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub struct Dev {
     http_port: u16,
     admin_port: u16,
     banner: String,
+    /// What was said on standard error so far.
+    heard: RefCell<Vec<String>>,
 }
 
 /// What curl got.
@@ -43,17 +46,30 @@ pub struct Browser<'a> {
 impl Dev {
     /// Starts it on free ports and waits until the first generation is live.
     pub fn start(folder: Option<&Path>) -> Self {
+        let mut dev = Self::spawn(folder, &[]);
+        dev.banner = await_in(&dev.out, &["live: generation 1"]).join("\n");
+        dev.await_error(&["ready"]);
+        dev
+    }
+
+    /// The same with all that it says for machines, the audit trail on standard output.
+    pub fn start_logging_json(folder: &Path) -> Self {
+        let dev = Self::spawn(Some(folder), &["--log", "json", "--audit", "stdout"]);
+        dev.await_error(&["ready"]);
+        dev
+    }
+
+    fn spawn(folder: Option<&Path>, arguments: &[&str]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let ports = free_ports();
         let [http_port, https_port, _, echo_port, admin_port] = ports;
         let mut command = Self::command(&state, ports);
-        let mut child = command.args(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.args(folder).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
         let err = lines(child.stderr.take().unwrap());
-        let banner = await_in(&out, &["live: generation 1"]);
-        let dev = Self { child, state, out, err, https_port, echo_port, http_port, admin_port, banner };
-        dev.await_error(&["ready"]);
-        dev
+        let (banner, heard) = Default::default();
+        Self { child, state, out, err, https_port, echo_port, http_port, admin_port, banner, heard }
     }
 
     fn command(state: &TempDir, [http, https, provider, echo, admin]: [u16; 5]) -> Command {
@@ -116,6 +132,13 @@ impl Dev {
         self.child.wait().unwrap()
     }
 
+    /// Waits until it has ended, and gives every line that it said, on standard output and error.
+    pub fn ends_having_said(mut self) -> (Vec<String>, Vec<String>) {
+        assert!(self.child.wait().unwrap().success());
+        let heard = self.heard.take();
+        (self.out.iter().collect(), heard.into_iter().chain(self.err.iter()).collect())
+    }
+
     /// The lines that are printed to be pasted.
     pub fn curl_lines(&self) -> String {
         let (_, lines) = self.banner.split_once("With curl:\n").unwrap();
@@ -129,14 +152,14 @@ impl Dev {
 
     /// Waits for a line on standard error that has all of these.
     pub fn await_error(&self, expected: &[&str]) {
-        await_in(&self.err, expected);
+        self.heard.borrow_mut().extend(await_in(&self.err, expected));
     }
 
     /// What a second process says that is started on the same ports.
-    pub fn second_on_the_same_ports(&self) -> String {
+    pub fn second_on_the_same_ports(&self, arguments: &[&str]) -> String {
         let [_, _, provider, echo, admin] = free_ports();
         let ports = [self.http_port, self.https_port, provider, echo, admin];
-        let output = Self::command(&self.state, ports).output().unwrap();
+        let output = Self::command(&self.state, ports).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stderr).unwrap()
     }
@@ -206,15 +229,15 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// The lines before the expected one.
-fn await_in(lines: &Receiver<String>, expected: &[&str]) -> String {
-    let mut seen = String::new();
+/// The lines up to the expected one.
+fn await_in(lines: &Receiver<String>, expected: &[&str]) -> Vec<String> {
+    let mut seen = Vec::new();
     while let Ok(line) = lines.recv_timeout(PATIENCE) {
-        if expected.iter().all(|part| line.contains(part)) {
+        let found = expected.iter().all(|part| line.contains(part));
+        seen.push(line);
+        if found {
             return seen;
         }
-        seen.push_str(&line);
-        seen.push('\n');
     }
-    panic!("{expected:?} was not said; what was:\n{seen}");
+    panic!("{expected:?} was not said; what was:\n{}", seen.join("\n"));
 }
