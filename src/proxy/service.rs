@@ -175,7 +175,10 @@ impl Service {
         let slot = trail.slot.take().expect("reserved before, spent by a decision alone");
         let decision = if preflight { decide_preflight } else { decide };
         let (slot, answer) = match decision(slot, policy, &access) {
-            Decision::Allow(permit) => return Ok(self.forward(permit, caller, body, (conn, route), trail).await),
+            // Boxed, since it is most of a future that is moved as a whole until here.
+            Decision::Allow(permit) => {
+                return Ok(Box::pin(self.forward(permit, caller, body, (conn, route), trail)).await);
+            }
             Decision::Challenge(challenge) => {
                 let (slot, verdict) = challenge.spend();
                 (slot, refuse::challenge(asked, route, &caller, verdict))

@@ -55,14 +55,14 @@ struct Pools {
 
 /// A connection that waits for work.
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     endpoints: EndpointSet,
     since: Instant,
 }
 
 /// A connection at work. Dropped, it is closed.
 pub(super) struct Lease {
-    connection: Connection,
+    connection: Box<Connection>,
     address: SocketAddr,
     endpoints: EndpointSet,
     pools: Weak<Pools>,
@@ -159,7 +159,7 @@ impl Upstreams {
         within: Duration,
     ) -> Result<Lease, ConnectError> {
         let opened = timeout(within, Connection::open(address)).await.map_err(|_| ConnectError::Timeout)?;
-        let connection = opened.map_err(ConnectError::Refused)?;
+        let connection = Box::new(opened.map_err(ConnectError::Refused)?);
         let pools = Rc::downgrade(&self.0);
         Ok(Lease { connection, address, endpoints: endpoints.clone(), pools, reused: false })
     }
