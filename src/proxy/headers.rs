@@ -279,7 +279,8 @@ fn reserved_at(first: u8) -> &'static [&'static str] {
         b'e' => &["early-data"],
         b'f' => &["forwarded"],
         b'h' => &["http2-settings"],
-        b'p' => &["proxy-"],
+        // Also `Proxy`, of which CGI and its heirs make `HTTP_PROXY`.
+        b'p' => &["proxy"],
         b's' => &["ssl-client-"],
         b't' => &["true-client-ip"],
         b'x' => &[

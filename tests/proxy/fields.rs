@@ -40,6 +40,7 @@ fn every_spelling_of_a_reserved_name_is_gone() {
         "x-request-id",
         "early-data",
         "http2-settings",
+        "proxy",
         "proxy-authorization",
         "proxy-connection",
         "ssl-client-cert",
