@@ -24,6 +24,7 @@ mod stalled;
 mod statuses;
 mod stored_sessions;
 mod tasks;
+mod two_installations;
 mod watch;
 
 use std::pin::Pin;
@@ -55,6 +56,7 @@ type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 /// All of them.
 pub const JOURNEYS: &[Journey] = &[
     Journey { name: "statuses", needs: Needs::Cluster, run: |bed| Box::pin(statuses::journey(bed)) },
+    Journey { name: "two-installations", needs: Needs::Cluster, run: |bed| Box::pin(two_installations::journey(bed)) },
     Journey { name: "issuers", needs: Needs::Cluster, run: |bed| Box::pin(issuers::journey(bed)) },
     Journey { name: "roles", needs: Needs::Cluster, run: |bed| Box::pin(roles::journey(bed)) },
     Journey {

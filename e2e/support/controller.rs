@@ -26,6 +26,24 @@ use super::portcullis::PUBLISHED;
 /// The controller string of the manifests, which is also the field manager.
 pub const CONTROLLER: &str = "portcullis.dev/ingress-controller";
 
+/// Whose classes, Secrets and addresses an installation has.
+#[derive(Clone, Copy)]
+pub struct Installation {
+    /// Its controller string, which is also the field manager.
+    pub controller: &'static str,
+    /// Its namespace.
+    pub namespace: &'static str,
+    /// What it publishes.
+    pub address: &'static str,
+}
+
+/// That of the manifests.
+const FIRST: Installation = Installation { controller: CONTROLLER, namespace: INSTALLATION, address: PUBLISHED };
+
+/// Another one in the same cluster.
+pub const SECOND: Installation =
+    Installation { controller: "example.com/second", namespace: "second-system", address: "second.example.com" };
+
 /// A part of the program, or all that `run` makes of the control plane.
 pub struct InProcess {
     /// What it has published.
@@ -34,6 +52,7 @@ pub struct InProcess {
     pub leading: latest::Receiver<bool>,
     /// The way to its snapshots.
     pub pending: Pending,
+    installation: Installation,
     leads: latest::Sender<bool>,
     stop: CancellationToken,
     candidate: Option<JoinHandle<()>>,
@@ -78,41 +97,53 @@ impl InProcess {
         all
     }
 
+    /// The second installation, with leadership given to it.
+    pub fn start_second(client: &Client, identity: &str) -> Self {
+        let mut all = Self::follow_in(SECOND, client, &[]);
+        all.write(client, identity);
+        all.leads.send_replace(true);
+        all
+    }
+
     /// The controller alone.
     pub fn follow(client: &Client, namespaces: &[&str]) -> Self {
+        Self::follow_in(FIRST, client, namespaces)
+    }
+
+    fn follow_in(installation: Installation, client: &Client, namespaces: &[&str]) -> Self {
         let (publisher, pending) = snapshot::channel();
         let (live_sender, live) = latest::channel(None);
         let source = Source {
             client: client.clone(),
             namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
-            installation_namespace: INSTALLATION.to_owned(),
-            field_manager: CONTROLLER.to_owned(),
+            installation_namespace: installation.namespace.to_owned(),
+            field_manager: installation.controller.to_owned(),
             freshness: Freshness::unlimited(),
         };
         let controller = Controller {
             source: controller::Source::Cluster(source),
             publisher,
             metrics: Metrics::new(),
-            defaults: defaults(),
+            defaults: defaults(installation),
             own_addresses: Box::default(),
             complete: None,
         };
-        let mut alone = Self::idle(live, pending);
+        let mut alone = Self::idle(installation, live, pending);
         alone.tasks.spawn(controller.run(live_sender));
         alone
     }
 
     /// A candidate for leadership alone.
     pub fn candidate(client: &Client, identity: &str) -> Self {
-        let mut alone = Self::idle(latest::channel(None).1, snapshot::channel().1);
+        let mut alone = Self::idle(FIRST, latest::channel(None).1, snapshot::channel().1);
         alone.stand(client, identity);
         alone
     }
 
-    fn idle(live: latest::Receiver<Option<Arc<Live>>>, pending: Pending) -> Self {
+    fn idle(installation: Installation, live: latest::Receiver<Option<Arc<Live>>>, pending: Pending) -> Self {
         let (leads, leading) = latest::channel(false);
         let (stop, tasks) = (CancellationToken::new(), JoinSet::new());
-        Self { live, leading, pending, leads, stop, candidate: None, tasks }
+        Self { live, leading, pending, installation, leads, stop, candidate: None, tasks }
     }
 
     fn write(&mut self, client: &Client, identity: &str) {
@@ -121,9 +152,9 @@ impl InProcess {
             client: client.clone(),
             oidc: Oidc::new(clock.clone(), tokio::runtime::Handle::current()),
             clock,
-            field_manager: CONTROLLER.to_owned(),
+            field_manager: self.installation.controller.to_owned(),
             identity: identity.to_owned(),
-            addresses: vec![PUBLISHED.to_owned()],
+            addresses: vec![self.installation.address.to_owned()],
             trouble: latest::channel(None).1,
         };
         self.tasks.spawn(writer.run(self.live.clone(), self.leading.clone()));
@@ -190,11 +221,11 @@ impl Drop for InProcess {
     }
 }
 
-fn defaults() -> Defaults {
+fn defaults(installation: Installation) -> Defaults {
     Defaults {
-        controller: CONTROLLER.to_owned(),
+        controller: installation.controller.to_owned(),
         without_class: false,
-        installation_namespace: INSTALLATION.to_owned(),
+        installation_namespace: installation.namespace.to_owned(),
         default_certificate: None,
         self_signed: None,
         dev: false,

@@ -39,7 +39,7 @@ pub fn compile(world: &World, defaults: &Defaults) -> Compiled {
     let classes = class::compile(world, defaults, &providers, &mut report);
     let ours = class::ours(world, &classes, defaults, &mut report);
     let hosts = hosts::Hosts::of(hosts::claims(world, defaults), &ours);
-    let attached = policy::attach(world, &ours, &mut report);
+    let attached = policy::attach(world, &ours, defaults, &mut report);
     let access = access::Context { providers: &providers, policies: &policies, attached: &attached };
 
     let mut routes = ingress::Routes::new(world, defaults, &hosts, access);

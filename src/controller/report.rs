@@ -142,6 +142,8 @@ pub struct PolicyState {
     pub observed_generation: Option<i64>,
     /// The Ingresses it is attached to.
     pub targets: Vec<ObjectName>,
+    /// Those of another installation.
+    pub elsewhere: Vec<ObjectName>,
     /// Whether it is accepted: no finding of severity error on it.
     pub accepted: bool,
 }

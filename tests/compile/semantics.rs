@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use insta::assert_snapshot;
 use portcullis::controller::compile::{Defaults, compile};
+use portcullis::controller::report::Kind;
 use portcullis::controller::world::ObjectName;
 use portcullis::route::{Access, IdentityHeader, RouteSettings, SessionLimits};
 use serde_json::{Value, json};
@@ -31,6 +32,83 @@ fn set(mut object: Value, pointer: &str, value: Value) -> Value {
 
 fn default_backend(object: Value) -> Value {
     set(object, "/spec/defaultBackend", json!({"service": {"name": "web", "port": {"number": 80}}}))
+}
+
+/// The class, settings and provider of another installation, with an Ingress of it, and a Policy for it alone and one for
+/// both.
+fn with_another_installation() -> Objects {
+    let policy = |name: &str, targets: &[&str]| {
+        let target = |name: &&str| json!({"group": "networking.k8s.io", "kind": "Ingress", "name": name});
+        let rule = json!({"name": "staff", "effect": "Allow", "principal": {"groups": ["staff"]}});
+        json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "Policy", "metadata": {"namespace": "shop", "name": name},
+            "spec": {"targetRefs": targets.iter().map(target).collect::<Vec<_>>(), "rules": [rule]},
+        })
+    };
+    let mut inner = ingress("shop/inner", "01-03", "inner.example.com");
+    inner["spec"]["ingressClassName"] = json!("second");
+    inner["metadata"]["annotations"] = json!({"portcullis.dev/policies": "named"});
+    let objects = [
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "second"},
+            "spec": {
+                "controller": "example.com/second",
+                "parameters": {"apiGroup": "portcullis.dev", "kind": "Portcullis", "name": "second"},
+            },
+        }),
+        json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "Portcullis", "metadata": {"name": "second"},
+            "spec": {"providers": ["partner"]},
+        }),
+        json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "IdentityProvider", "metadata": {"name": "partner"},
+            "spec": {
+                "issuer": "https://partner.example.com",
+                "clientSecretRef": {"namespace": "second-system", "name": "client"},
+            },
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "second-system", "name": "client"},
+            "stringData": {"client_id": "portcullis", "client_secret": "hunter2"},
+        }),
+        inner,
+        policy("theirs", &["inner"]),
+        policy("both", &["inner", "web"]),
+        policy("named", &[]),
+    ];
+    objects.into_iter().fold(good(), Objects::with)
+}
+
+#[test]
+fn what_is_of_another_installation_is_left_to_it() {
+    let world = with_another_installation().world();
+    let names = |namespace: &str, names: &[&str]| -> Vec<_> {
+        names.iter().map(|name| ObjectName::new(namespace, name)).collect()
+    };
+    let second = Defaults {
+        controller: "example.com/second".to_owned(),
+        installation_namespace: "second-system".to_owned(),
+        ..defaults()
+    };
+    for (defaults, provider, own, other) in [(defaults(), "corp", "web", "inner"), (second, "partner", "inner", "web")]
+    {
+        let report = compile(&world, &defaults).report;
+        let findings: Vec<_> = report.findings.iter().filter(|it| it.object.kind == Kind::IdentityProvider).collect();
+        assert!(findings.is_empty(), "{findings:?}");
+        let providers: Vec<_> = report.providers.iter().map(|(name, state)| (&*name.name, state.accepted)).collect();
+        assert_eq!(providers, [(provider, true)]);
+        let both = &report.policies[&ObjectName::new("shop", "both")];
+        assert_eq!((&both.targets, &both.elsewhere), (&names("shop", &[own]), &names("shop", &[other])));
+        for policy in ["theirs", "named"] {
+            let it = &report.policies[&ObjectName::new("shop", policy)];
+            let expected =
+                if own == "inner" { (names("shop", &["inner"]), vec![]) } else { (vec![], names("shop", &["inner"])) };
+            assert_eq!((it.targets.clone(), it.elsewhere.clone()), expected, "{policy}");
+        }
+    }
+    // One that nobody else offers is ours to complain about.
+    let slip = good().set("IdentityProvider corp", "/spec/clientSecretRef/namespace", json!("second-system"));
+    assert!(slip.told().contains("clientSecretRef"));
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub(super) struct Ours<'w> {
     pub bad_annotations: Vec<BadAnnotation>,
 }
 
+const GROUP: &str = "portcullis.dev";
 const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 
@@ -81,6 +82,20 @@ pub(super) fn parameters<'w>(world: &'w World, defaults: &Defaults) -> (BTreeSet
         names.extend(parameters.map(|parameters| parameters.name.as_str()));
     }
     (ours, others)
+}
+
+/// The Ingresses that another installation of Portcullis serves: of a class with its settings and its controller string.
+pub(super) fn elsewhere<'w>(
+    world: &'w World,
+    defaults: &Defaults,
+) -> impl Iterator<Item = (&'w ObjectName, &'w Ingress)> {
+    let decoded = world.classes.iter().filter_map(|(name, class)| Some((&*name.name, &**class.decoded()?)));
+    let theirs: BTreeSet<_> = decoded
+        .filter(|(_, class)| controller(class) != Some(defaults.controller.as_str()) && is_portcullis(class))
+        .map(|(name, _)| name)
+        .collect();
+    let ingresses = world.ingresses.iter().filter_map(|(name, ingress)| Some((name, &**ingress.decoded()?)));
+    ingresses.filter(move |(_, ingress)| class_name(ingress).is_some_and(|class| theirs.contains(class)))
 }
 
 /// The Ingresses of these classes that are not on their way out, the oldest first, then by namespace and name.
@@ -124,11 +139,23 @@ fn controller(class: &IngressClass) -> Option<&str> {
     class.spec.as_ref()?.controller.as_deref()
 }
 
+/// Whether it has the settings of an installation of Portcullis, ours or another.
+fn is_portcullis(class: &IngressClass) -> bool {
+    let parameters = class.spec.as_ref().and_then(|spec| spec.parameters.as_ref());
+    parameters.is_some_and(|it| it.api_group.as_deref() == Some(GROUP) && it.kind == "Portcullis")
+}
+
+/// The class that an Ingress names; the field wins over the annotation that it replaced.
+fn class_name(ingress: &Ingress) -> Option<&str> {
+    let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
+    field.or_else(|| annotation(ingress, LEGACY_CLASS))
+}
+
 fn annotation<'o>(object: &'o impl kube::Resource, name: &str) -> Option<&'o str> {
     object.meta().annotations.as_ref()?.get(name).map(String::as_str)
 }
 
-/// The field wins over the annotation that it replaced. A class that nobody has made is worth a word: nobody serves it.
+/// A class that nobody has made is worth a word: nobody serves it.
 fn class_of(
     ingress: &Ingress,
     world: &World,
@@ -137,7 +164,7 @@ fn class_of(
     notes: &mut Notes,
 ) -> Option<Arc<Class>> {
     let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
-    let Some(name) = field.or_else(|| annotation(ingress, LEGACY_CLASS)) else {
+    let Some(name) = class_name(ingress) else {
         let marked = || classes.values().find(|class| class.is_default).map(Arc::clone);
         return defaults.without_class.then(|| marked().unwrap_or_else(|| Arc::new(Class::nameless(defaults.dev))));
     };
@@ -251,7 +278,7 @@ fn resolve<'p>(
 ) -> Result<&'p Portcullis, (&'static str, String, String)> {
     let IngressClassParametersReference { api_group, kind, name, scope, .. } = parameters;
     let group = api_group.as_deref().unwrap_or_default();
-    if group != "portcullis.dev" || kind != "Portcullis" {
+    if group != GROUP || kind != "Portcullis" {
         let message = format!("the parameters are a `{kind}` of group `{group}`");
         return Err(("kind", message, "name a `Portcullis` of group `portcullis.dev`".to_owned()));
     }

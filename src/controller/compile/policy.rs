@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::class::Ours;
+use super::class::{self, Ours};
+use super::defaults::Defaults;
 use super::fields::{Fields, Pointer};
 use super::rule;
-use crate::api::{Policy as PolicyObject, TargetRef};
+use crate::api::{Policy as PolicyObject, TargetRef, annotations};
 use crate::controller::report::{Kind, Notes, PolicyState, Report};
 use crate::controller::world::{ObjectName, Stored, World};
 use crate::policy::{PrincipalMatch, Rule};
@@ -72,7 +73,8 @@ pub(super) fn compile(world: &World, report: &mut Report) -> Policies {
                 (Policy::Broken, None)
             }
         };
-        let state = PolicyState { observed_generation: generation, targets: Vec::new(), accepted: !notes.has_errors() };
+        let accepted = !notes.has_errors();
+        let state = PolicyState { observed_generation: generation, accepted, ..PolicyState::default() };
         report.policies.insert(name.clone(), state);
         report.take(notes);
         policies.by_name.insert(name.clone(), policy);
@@ -82,7 +84,7 @@ pub(super) fn compile(world: &World, report: &mut Report) -> Policies {
 
 /// Attaches policies to Ingresses of ours: those that a `targetRefs` names, and those that an Ingress names itself. A
 /// name that no policy has stays, for it closes the Ingress.
-pub(super) fn attach(world: &World, ours: &[Ours<'_>], report: &mut Report) -> Attached {
+pub(super) fn attach(world: &World, ours: &[Ours<'_>], defaults: &Defaults, report: &mut Report) -> Attached {
     let mut attached = Attached::new();
     for (name, policy) in &world.policies {
         let spec = policy.decoded().map(|policy| &policy.spec);
@@ -103,8 +105,19 @@ pub(super) fn attach(world: &World, ours: &[Ours<'_>], report: &mut Report) -> A
             }
         }
     }
+    for (name, ingress) in class::elsewhere(world, defaults) {
+        let named = ingress.metadata.annotations.as_ref().map(annotations::read).unwrap_or_default().0.policies;
+        let named = named.iter().map(|policy| ObjectName::new(&name.namespace, policy));
+        let all: BTreeSet<_> = named.chain(attached.get(name).into_iter().flatten().cloned()).collect();
+        for policy in all {
+            if let Some(state) = report.policies.get_mut(&policy) {
+                state.elsewhere.push(name.clone());
+            }
+        }
+    }
     for state in report.policies.values_mut() {
         state.targets.sort();
+        state.elsewhere.sort();
     }
     attached
 }

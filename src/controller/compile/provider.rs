@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::class;
 use super::defaults::Defaults;
 use super::fields::{Fields, Pointer};
 use super::rule::domain;
@@ -28,7 +29,14 @@ pub(super) fn compile(
     report: &mut Report,
 ) -> Providers {
     let mut providers = Providers::new();
+    let (here, elsewhere) = offered(world, defaults);
     for (name, object) in &world.providers {
+        // Its Secret is in the namespace of the other installation, which says what is wrong with it.
+        let foreign = object.decoded().is_some_and(|object| is_foreign(object, defaults));
+        if foreign && elsewhere.contains(&*name.name) && !here.contains(&*name.name) {
+            providers.insert(Arc::clone(&name.name), None);
+            continue;
+        }
         let mut notes = Notes::on(Kind::IdentityProvider, name);
         let mut state = ProviderState::default();
         let mut provider = None;
@@ -54,6 +62,23 @@ pub(super) fn compile(
         providers.insert(Arc::clone(&name.name), provider);
     }
     providers
+}
+
+/// The names of the providers that classes offer: ours, and others.
+fn offered<'w>(world: &'w World, defaults: &Defaults) -> (BTreeSet<&'w str>, BTreeSet<&'w str>) {
+    let (ours, others) = class::parameters(world, defaults);
+    let of = |classes: BTreeSet<&str>| {
+        let named = world.portcullises.iter().filter(move |(name, _)| classes.contains(&*name.name));
+        let specs = named.filter_map(|(_, object)| Some(&object.decoded()?.spec));
+        specs.flat_map(|spec| spec.providers.iter().flatten().map(String::as_str)).collect()
+    };
+    (of(ours), of(others))
+}
+
+/// Whether its client is in another namespace than that of this installation.
+fn is_foreign(object: &IdentityProvider, defaults: &Defaults) -> bool {
+    let reference = object.spec.client_secret_ref.as_ref();
+    reference.and_then(|it| it.namespace.as_ref()).is_some_and(|it| *it != defaults.installation_namespace)
 }
 
 struct Reader<'r, 'n> {

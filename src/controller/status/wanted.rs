@@ -132,8 +132,9 @@ fn is_ours(object: &impl Resource, field_manager: &str) -> bool {
 fn policies<'a>(here: Here<'a>, live: &'a Live) -> impl Iterator<Item = Wanted> + 'a {
     decoded(&live.world.policies).filter_map(move |(name, policy)| {
         let state = live.report.policies.get(name)?;
-        // It may be for the Ingresses of another installation, which says so there.
-        if state.targets.is_empty() && policy.status.is_some() && !is_ours(policy, here.field_manager) {
+        // It is, or may be, for the Ingresses of another installation alone, which says so there.
+        let theirs = || policy.status.is_some() && !is_ours(policy, here.field_manager);
+        if state.targets.is_empty() && (!state.elsewhere.is_empty() || theirs()) {
             return None;
         }
         let object = ObjectRef { kind: Kind::Policy, name: name.clone() };
@@ -150,7 +151,9 @@ fn policy_status(state: &PolicyState, accepted: Condition) -> PolicyStatus {
         (true, true) => ("False", "NoTargets", "no Ingress is named by `targetRefs`, and none names this policy"),
         (true, false) => ("True", "Programmed", "the rules decide over the live routes of their targets"),
     };
-    let names: Vec<_> = state.targets.iter().map(|target| &*target.name).collect();
+    // Where two installations have an Ingress each, both say the same.
+    let names: BTreeSet<_> = state.targets.iter().chain(&state.elsewhere).map(|target| &*target.name).collect();
+    let names: Vec<_> = names.into_iter().collect();
     let mut conditions = vec![accepted, condition("Programmed", programmed.0, programmed.1, programmed.2.to_owned())];
     conditions.iter_mut().for_each(|condition| condition.observed_generation = state.observed_generation);
     PolicyStatus { observed_generation: state.observed_generation, targets: Some(names.join(",")), conditions }

@@ -93,6 +93,7 @@ fn policy_report(targets: &[&str], findings: Vec<Finding>) -> Report {
     let state = PolicyState {
         observed_generation: Some(3),
         targets: targets.iter().map(|target| name(target)).collect(),
+        elsewhere: vec![],
         accepted: findings.is_empty(),
     };
     Report { policies: [(name("staff"), state)].into(), findings, ..Report::default() }
@@ -119,7 +120,7 @@ fn conditions(status: &Value) -> Vec<String> {
 #[test]
 fn a_policy_says_whether_it_is_accepted_and_decides_over_anything() {
     let cases = [
-        (policy_report(&["web", "api"], vec![]), "web,api", ["Accepted=True Accepted", "Programmed=True Programmed"]),
+        (policy_report(&["api", "web"], vec![]), "api,web", ["Accepted=True Accepted", "Programmed=True Programmed"]),
         (policy_report(&[], vec![]), "", ["Accepted=True Accepted", "Programmed=False NoTargets"]),
         (
             policy_report(&["web"], vec![no_principal()]),
@@ -183,6 +184,17 @@ fn the_policy_of_another_installation_is_left_to_it() {
     assert_eq!(said(&live(policy(&theirs, &json!([])), policy_report(&[], vec![]))), []);
     assert_eq!(said(&live(policy(&theirs, &ours()), policy_report(&[], vec![]))).len(), 1);
     assert_eq!(said(&live(policy(&theirs, &json!([])), policy_report(&["web"], vec![]))).len(), 1);
+    // Whoever wrote first, or whatever was said before its Ingress was there.
+    let elsewhere = |targets: &[&str]| {
+        let mut report = policy_report(targets, vec![]);
+        report.policies.values_mut().for_each(|state| state.elsewhere = vec![name("api")]);
+        report
+    };
+    assert_eq!(said(&live(policy(&theirs, &ours()), elsewhere(&[]))), []);
+    assert_eq!(said(&live(policy(&json!(null), &json!([])), elsewhere(&[]))), []);
+    // Two that have an Ingress each say the same.
+    let [(_, status)] = &said(&live(policy(&theirs, &ours()), elsewhere(&["web"])))[..] else { panic!("one status") };
+    assert_eq!(status["targets"], "api,web");
 }
 
 fn failure(fault: IssuerFault) -> IssuerFailure {
