@@ -28,7 +28,7 @@ pub use model::{Lifetimes, NewSession, Session, Tokens};
 pub use refresh::{Refresh, Renewed};
 pub use roster::{Resting, Roster};
 pub use secrets::SecretStore;
-pub use service::{Begun, Lookup, Sessions, sweep_regularly};
+pub use service::{Begun, Lookup, MAX_OF_A_PERSON, Sessions, sweep_regularly};
 pub use store::{Change, Changes, Held, RecordKey, Store, StoreError, StoredRecord, Version};
 pub use ticket::{Ticket, TicketState};
 

@@ -9,6 +9,8 @@ use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
+use crate::identity::Identity;
+
 use super::model::signed;
 use super::{RecordKey, Session, Version};
 
@@ -79,6 +81,23 @@ impl Cache {
     /// The keys of all sessions here.
     pub(super) fn held(&self) -> Vec<RecordKey> {
         self.slots.iter().filter(|slot| matches!(slot.value(), Slot::Live(_))).map(|slot| *slot.key()).collect()
+    }
+
+    /// The sessions here of a person beyond the newest so many, the oldest first.
+    pub(super) fn beyond(&self, identity: &Identity, most: usize) -> Vec<RecordKey> {
+        let mut theirs: Vec<_> = self
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Live(session) if session.of.principal.identity == *identity => {
+                    Some((session.issued, session.key))
+                }
+                _ => None,
+            })
+            .collect();
+        theirs.sort_unstable();
+        theirs.truncate(theirs.len().saturating_sub(most));
+        theirs.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Puts a session in, unless it has ended or a newer value of it is there; gives the newest. All values of one

@@ -26,6 +26,8 @@ use super::{
 
 /// How many sessions are held open, beside those in use.
 const CAPACITY: usize = 50_000;
+/// Sessions of one person, as far as this replica knows of them: nobody fills the store alone.
+pub const MAX_OF_A_PERSON: usize = 100;
 /// How long the store may take to tell of a session that another process has begun: its browser may be faster here.
 const NEWS: SignedDuration = SignedDuration::from_secs(10);
 const TIDY_EVERY: Duration = Duration::from_secs(10);
@@ -155,7 +157,7 @@ impl Sessions {
         Ok(loaded.filter(|session| !session.is_over(ticket, self.0.clock.now())))
     }
 
-    /// Stores a new session and opens it here.
+    /// Stores a new session and opens it here; where its person has [`MAX_OF_A_PERSON`] already, the oldest ends.
     pub async fn begin(&self, new: NewSession) -> Result<Begun, StoreError> {
         let inner = Arc::clone(&self.0);
         let begun = self.0.control.spawn(async move { inner.begin(new).await });
@@ -203,7 +205,7 @@ impl Inner {
         RecordKey(self.ring().store_key(ticket.handle()))
     }
 
-    async fn begin(&self, new: NewSession) -> Result<Begun, StoreError> {
+    async fn begin(self: &Arc<Self>, new: NewSession) -> Result<Begun, StoreError> {
         let ring = self.keys.for_sign_in()?;
         let now = self.clock.now();
         let ticket = Ticket::new(seal::random(), now);
@@ -212,6 +214,11 @@ impl Inner {
         let content = Content { of: new, issued: now, expires, claimed: None };
         let version = self.store.create(key, record::seal(&ring, key, &content), expires).await?;
         let session = self.cache.put(Session::open(key, version, content)).ok_or(StoreError::Conflict)?;
+        for key in self.cache.beyond(&session.of.principal.identity, MAX_OF_A_PERSON) {
+            tracing::info!(%key, "the oldest session of somebody with too many ends");
+            // Where the store does not answer it is tried again.
+            let _ = self.end(key).await;
+        }
         Ok(Begun { session, ticket })
     }
 

@@ -61,6 +61,10 @@ fn the_limits_are_the_published_ones() {
         ("Body of a request to an endpoint of ours", own_body),
         ("HTTP/1.1", "one request at work a connection; what comes behind it waits".to_owned()),
         ("Login attempts of a browser", portcullis::session::MAX_LOGINS.to_string()),
+        ("Sessions of a person", {
+            let most = portcullis::session::MAX_OF_A_PERSON;
+            format!("{most} that a replica knows of; beyond it the oldest ends")
+        }),
         ("Answer of a provider; its keys", { format!("{} MiB; {}", oidc::MAX_ANSWER >> 20, oidc::MAX_KEYS) }),
         ("Claims of a person; groups", {
             assert_eq!(oidc::MAX_GROUPS, 1000);

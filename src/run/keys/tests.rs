@@ -53,7 +53,7 @@ impl Replica {
 fn jane() -> NewSession {
     NewSession {
         principal: Principal {
-            identity: Identity { issuer: "https://id.example".to_owned().into(), subject: "jane".to_owned().into() },
+            identity: Identity { issuer: "https://id.example".to_owned().into(), subject: somebody_new().into() },
             email: None,
             name: None,
             preferred_username: None,
@@ -70,6 +70,11 @@ fn jane() -> NewSession {
         nonce: Secret::new(String::new()),
         tokens: Tokens::default(),
     }
+}
+
+/// A subject of its own for each sign-in, since one person has but so many sessions.
+fn somebody_new() -> String {
+    data_encoding::HEXLOWER.encode(&crate::seal::random::<8>())
 }
 
 async fn stored(api: &FakeApi) -> StoredRing {

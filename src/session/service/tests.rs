@@ -67,6 +67,28 @@ async fn every_sign_in_gets_a_handle_of_its_own() {
 }
 
 #[tokio::test]
+async fn somebody_with_too_many_sessions_loses_the_oldest_and_nobody_else_does() {
+    let store = Arc::default();
+    let (sessions, clock) = replica(&KeyRing::generate(), &store);
+    let mut other = sign_in();
+    other.principal.identity.subject = "somebody-else".to_owned().into();
+    let other = sessions.begin(other).await.unwrap();
+    let mut theirs = Vec::new();
+    for _ in 0..MAX_OF_A_PERSON {
+        clock.advance(seconds(1));
+        theirs.push(sessions.begin(sign_in()).await.unwrap());
+    }
+    assert!(theirs.iter().all(|begun| is_live(&sessions.lookup(&begun.ticket))));
+    clock.advance(seconds(1));
+    let last = sessions.begin(sign_in()).await.unwrap();
+    let (oldest, newer) = theirs.split_first().unwrap();
+    assert!(is_gone(&sessions.lookup(&oldest.ticket)));
+    ends_now(&sessions, &oldest.session).await;
+    assert_eq!(store.inner.read(oldest.session.key).await.unwrap(), None);
+    assert!(newer.iter().chain([&last, &other]).all(|begun| is_live(&sessions.lookup(&begun.ticket))));
+}
+
+#[tokio::test]
 async fn another_process_opens_the_session_from_the_store() {
     let (ring, store) = (KeyRing::generate(), Arc::default());
     let (first, _) = replica(&ring, &store);
