@@ -36,6 +36,9 @@ pub struct Process {
     /// How many Ingresses have counts of requests of their own in the metrics, the oldest; all others are counted as `other`
     #[arg(long, value_name = "N", default_value_t = METRICS_INGRESSES, env = "PORTCULLIS_METRICS_INGRESSES")]
     pub metrics_ingresses: usize,
+    /// Where traces go.
+    #[command(flatten)]
+    pub tracing: Tracing,
     /// The certificate of last resort.
     #[command(flatten)]
     pub fallback: Fallback,
@@ -43,6 +46,20 @@ pub struct Process {
     /// are kept in memory
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, env = "PORTCULLIS_SESSION_STALENESS")]
     pub session_staleness: Duration,
+}
+
+/// Where traces go: nowhere, unless a collector is named. The variables are those that OpenTelemetry has for it.
+#[derive(Args, Clone, Debug)]
+pub struct Tracing {
+    /// The collector that traces go to, by OTLP over HTTP: `http://HOST:4318`; without one there are no traces
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+    /// What traces call this service
+    #[arg(long, value_name = "NAME", default_value = "portcullis", env = "OTEL_SERVICE_NAME")]
+    pub otlp_service_name: String,
+    /// The share of traces that is recorded, from 0 to 1; those that a caller does not record are not
+    #[arg(long, value_name = "SHARE", default_value = "1", value_parser = share, env = "OTEL_TRACES_SAMPLER_ARG")]
+    pub otlp_sample_ratio: f64,
 }
 
 /// What is shown where nothing else is: what `run` and `dev` have, and who looks at what they would serve.
@@ -265,6 +282,11 @@ fn object_name(text: &str) -> Result<ObjectName, String> {
     }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "give a number from 0 to 1, such as `0.1`".into())
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| "give a duration such as `10m` or `1h 30m`".to_owned())?;
@@ -306,6 +328,14 @@ mod tests {
         assert_eq!(object_name("tls/default"), Ok(ObjectName::new("tls", "default")));
         for wrong in ["default", "/default", "tls/", "a/b/c"] {
             assert!(object_name(wrong).is_err(), "`{wrong}`");
+        }
+    }
+
+    #[test]
+    fn a_share_is_between_none_and_all() {
+        assert_eq!((share("0"), share("0.25"), share("1")), (Ok(0.0), Ok(0.25), Ok(1.0)));
+        for wrong in ["", "-0.1", "1.1", "NaN", "inf", "half"] {
+            assert!(share(wrong).is_err(), "`{wrong}`");
         }
     }
 

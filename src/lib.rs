@@ -12,6 +12,7 @@ pub mod identity;
 pub mod metrics;
 pub mod path;
 pub mod secret;
+pub mod trace;
 
 pub mod api;
 
@@ -40,6 +41,7 @@ pub mod dev;
 pub mod inspect;
 pub mod keys;
 pub mod logging;
+pub mod otlp;
 pub mod output;
 pub mod routes;
 pub mod run;

@@ -58,6 +58,7 @@ struct Families {
     watch_age: Family<ByKind, Gauge<f64, AtomicU64>>,
     watch_restarts: Family<ByKind, Counter>,
     leader: Gauge,
+    trace_spans: Family<ByResult, Counter>,
     /// Since when the watch of a kind has been out of sight.
     lost: Mutex<BTreeMap<&'static str, Option<Instant>>>,
 }
@@ -140,6 +141,7 @@ impl Metrics {
             watch_age: Family::default(),
             watch_restarts: Family::default(),
             leader: Gauge::default(),
+            trace_spans: Family::default(),
             lost: Mutex::default(),
         };
         families.register();
@@ -257,6 +259,11 @@ impl Metrics {
         self.0.leader.set(i64::from(leads));
     }
 
+    /// Spans that were `exported`, `dropped` for want of room, or `failed`, because the collector does not take them.
+    pub fn spans(&self, result: &'static str, spans: u64) {
+        self.0.trace_spans.get_or_create(&ByResult { result }).inc_by(spans);
+    }
+
     /// The exposition text.
     pub fn encode(&self) -> String {
         self.encode_at(Instant::now())
@@ -328,6 +335,7 @@ impl Families {
         );
         registry.register("watch_restarts", "Watches begun again after an error", self.watch_restarts.clone());
         registry.register("leader", "Whether this replica writes statuses", self.leader.clone());
+        registry.register("trace_spans", "Spans of traces, by what became of them", self.trace_spans.clone());
         registry.register_collector(Box::new(self.ingresses.clone()));
         registry.register_collector(Box::new(self.certificates.clone()));
     }

@@ -24,6 +24,7 @@ use crate::config::{Listen, Process};
 use crate::controller::{Controller, Live};
 use crate::metrics::Metrics;
 use crate::oidc::Oidc;
+use crate::otlp;
 use crate::proxy::listener::{self, Bound, ListenerSettings};
 use crate::proxy::service::Shared;
 use crate::session::Sessions;
@@ -144,7 +145,10 @@ pub async fn serve(
     let stopping = base.stopping.clone().drop_guard();
     base.metrics.ingresses().grant(process.metrics_ingresses);
     let sink = process.audit.clone().unwrap_or(Sink::Stdout);
-    let audit = Audit::start(&sink, boot(), base.clock.clone()).context("cannot open the audit sink `--audit`")?;
+    let boot = boot();
+    let (tracer, exporter) = otlp::start(&process.tracing, boot.to_string(), &base.metrics)?.unzip();
+    let audit = Audit::start(&sink, boot, base.clock.clone()).context("cannot open the audit sink `--audit`")?;
+    let audit = audit.tracing(tracer);
     tokio::spawn(follow_providers(base.oidc.clone(), live.subscribe(), pending.clone()));
     let mut control = tokio::spawn(controller.run(live));
     let reader = tokio::select! {
@@ -173,6 +177,9 @@ pub async fn serve(
     drop(stopping);
     tracing::info!("draining");
     running.drain().await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     ended
 }
 

@@ -30,6 +30,7 @@ fn exposition() -> String {
     metrics.watch_synced("Ingress", true);
     metrics.watch_restart("Ingress");
     metrics.leader(true);
+    metrics.spans("exported", 2);
     metrics.encode()
 }
 

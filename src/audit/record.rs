@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::json::Object;
 use crate::identity::Identity;
+use crate::trace;
 
 /// The version of the schema.
 const VERSION: u64 = 1;
@@ -221,6 +222,31 @@ impl Kind {
             Self::RequestRejected => "RequestRejected",
             Self::Answered => "Answered",
             Self::Abandoned => "Abandoned",
+        }
+    }
+}
+
+impl<'a> Event<'a> {
+    /// What the trace of the request tells of it.
+    pub(super) fn traced(&self, id: &'a str) -> trace::Decided<'a> {
+        let decision = match self.kind {
+            Kind::AuthorizationAllowed => "allowed",
+            Kind::AuthorizationChallenged => "challenged",
+            Kind::AuthorizationDenied => "denied",
+            _ => "none",
+        };
+        let Self { reason, method, ingress, .. } = *self;
+        trace::Decided { id, decision, reason, method, ingress, allowed: self.kind == Kind::AuthorizationAllowed }
+    }
+}
+
+impl OutcomeEvent {
+    /// What the trace of the request tells of it.
+    pub(super) fn traced(&self) -> trace::Ended {
+        trace::Ended {
+            status: self.status,
+            upstream: self.upstream.map(|upstream| upstream.endpoint),
+            error: self.error,
         }
     }
 }

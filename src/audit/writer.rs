@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::record::{self, OutcomeOf, Says, Stamp, Time};
 use super::{Decided, Event, OutcomeEvent, RequestId};
 use crate::clock::Clock;
+use crate::trace::{Trace, Tracer};
 
 /// Places in the ring, in decisions.
 const PLACES: usize = 65_536;
@@ -46,7 +47,10 @@ pub enum Sink {
 
 /// The handle. Cheap to clone; the last one dropped ends the writer after its last line.
 #[derive(Clone)]
-pub struct Audit(Arc<Handle>);
+pub struct Audit {
+    handle: Arc<Handle>,
+    tracer: Option<Tracer>,
+}
 
 /// The reserved place of a decision. Dropped unspent, it writes that the request was abandoned.
 #[must_use]
@@ -54,6 +58,7 @@ pub struct Slot {
     /// Until it is spent.
     ring: Option<Arc<Ring>>,
     id: RequestId,
+    trace: Option<Box<Trace>>,
 }
 
 /// The outcome that a decision owes: written when this is dropped, with what was noted until then.
@@ -63,6 +68,7 @@ pub struct Outcome {
     id: RequestId,
     decided: Decided,
     event: OutcomeEvent,
+    trace: Option<Box<Trace>>,
 }
 
 struct Handle {
@@ -123,13 +129,24 @@ impl Audit {
             of_writer.write_all(sink);
             drop::<mpsc::Sender<()>>(running);
         })?;
-        Ok(Self(Arc::new(Handle { ring, writer: Mutex::new(writer), last })))
+        Ok(Self { handle: Arc::new(Handle { ring, writer: Mutex::new(writer), last }), tracer: None })
+    }
+
+    /// The same, where requests leave traces too.
+    #[must_use]
+    pub fn tracing(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Where traces begin, where requests leave any.
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     /// Reserves the place of one request, or none where the ring is full: the request is then refused with 503.
     pub fn reserve(&self, id: RequestId) -> Option<Slot> {
-        let ring = &self.0.ring;
-        ring.take().then(|| Slot { ring: Some(Arc::clone(ring)), id })
+        let ring = &self.handle.ring;
+        ring.take().then(|| Slot { ring: Some(Arc::clone(ring)), id, trace: None })
     }
 }
 
@@ -139,18 +156,35 @@ impl Slot {
         self.id
     }
 
+    /// Gives it the trace of the request, which ends with the outcome.
+    pub fn begin_trace(&mut self, trace: Box<Trace>) {
+        self.trace = Some(trace);
+    }
+
+    /// The trace of the request, where requests leave any.
+    pub fn trace(&mut self) -> Option<&mut Trace> {
+        self.trace.as_deref_mut()
+    }
+
     /// Writes what was decided; gives the outcome that it owes.
     pub fn decided(mut self, event: Event<'_>) -> Outcome {
         let ring = self.ring.take().expect("a slot is spent once");
         let decided = ring.append(self.id, &event, 1);
-        Outcome { ring, id: self.id, decided, event: OutcomeEvent::default() }
+        let mut trace = self.trace.take();
+        if let Some(trace) = &mut trace {
+            trace.decided(&event.traced(&self.id.to_string()), decided.mono_ns);
+        }
+        Outcome { ring, id: self.id, decided, event: OutcomeEvent::default(), trace }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(ring) = self.ring.take() {
-            ring.append(self.id, &Event::abandoned(), 1);
+            let decided = ring.append(self.id, &Event::abandoned(), 1);
+            if let Some(trace) = self.trace.take() {
+                trace.end(OutcomeEvent::default().traced(), decided.mono_ns);
+            }
         }
     }
 }
@@ -164,6 +198,11 @@ impl Outcome {
     /// Notes what is known so far.
     pub fn note(&mut self, update: impl FnOnce(&mut OutcomeEvent)) {
         update(&mut self.event);
+        if let Some(trace) = &mut self.trace
+            && self.event.upstream.is_some()
+        {
+            trace.answered(self.ring.clock.monotonic_ns());
+        }
     }
 
     /// What was noted so far.
@@ -177,7 +216,10 @@ impl Drop for Outcome {
         if self.event.status == 0 && thread::panicking() {
             self.event.status = 500;
         }
-        self.ring.append(self.id, &OutcomeOf { decided: self.decided, outcome: self.event }, 0);
+        let ended = self.ring.append(self.id, &OutcomeOf { decided: self.decided, outcome: self.event }, 0);
+        if let Some(trace) = self.trace.take() {
+            trace.end(self.event.traced(), ended.mono_ns);
+        }
     }
 }
 
@@ -408,7 +450,7 @@ mod tests {
         let (sender, lines) = mpsc::channel();
         let audit = Audit::with_sink(Box::new(Lines(sender)), RequestId(1), clock()).unwrap();
         drop(audit.reserve(RequestId(2)));
-        let ring = Arc::clone(&audit.0.ring);
+        let ring = Arc::clone(&audit.handle.ring);
         drop(audit);
         assert_eq!(written(&lines).iter().map(|line| line["kind"].clone()).collect::<Vec<_>>(), ["Abandoned"]);
         assert_eq!(ring.taken.load(Ordering::Relaxed), 0);
@@ -427,7 +469,7 @@ mod tests {
         kept.clear();
         assert!(audit.reserve(RequestId(4)).is_none());
         drop(release);
-        let ring = Arc::clone(&audit.0.ring);
+        let ring = Arc::clone(&audit.handle.ring);
         drop(audit);
         assert_eq!(ring.taken.load(Ordering::Relaxed), 0);
     }
@@ -441,7 +483,7 @@ mod tests {
         for id in 0..100 {
             drop(audit.reserve(RequestId(id)).unwrap().decided(event(&identity)));
         }
-        let ring = Arc::clone(&audit.0.ring);
+        let ring = Arc::clone(&audit.handle.ring);
         drop(audit);
         let text = written.iter().flatten().collect::<Vec<_>>();
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -462,7 +504,7 @@ mod tests {
                 None => thread::yield_now(),
             }
         }
-        let ring = Arc::clone(&audit.0.ring);
+        let ring = Arc::clone(&audit.handle.ring);
         drop(owed);
         drop(audit);
         assert_eq!((ring.taken.load(Ordering::Relaxed), ring.lock().seq), (0, 2 * (PLACES as u64 + 1)));
@@ -473,7 +515,7 @@ mod tests {
         let (release, gate) = mpsc::channel();
         let audit = Audit::with_sink(Box::new(Stuck(gate)), RequestId(1), clock()).unwrap();
         let identity = identity();
-        let ring = Arc::clone(&audit.0.ring);
+        let ring = Arc::clone(&audit.handle.ring);
         let decide = || audit.reserve(RequestId(7)).map(|slot| drop(slot.decided(event(&identity))));
         decide();
         while !ring.lock().lines.is_empty() {
@@ -512,7 +554,7 @@ mod tests {
         let stuck = Box::new(Stuck(gate));
         let audit = Audit::lasting(stuck, RequestId(1), clock(), Duration::from_millis(1)).unwrap();
         drop(audit.reserve(RequestId(2)));
-        let ring = Arc::clone(&audit.0.ring);
+        let ring = Arc::clone(&audit.handle.ring);
         drop(audit);
         assert_eq!(ring.taken.load(Ordering::Relaxed), 1);
     }

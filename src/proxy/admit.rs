@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, request};
 use crate::budget::Limits;
 use crate::host::{Authority, Host};
 use crate::path::{BadPath, Target};
+use crate::trace::Trace;
 
 pub use super::conn::{Conn, Scheme, Transport};
 use super::rejection::{Refusal, Rejection};
@@ -137,6 +138,11 @@ impl CanonicalRequest {
     /// Whether the client asks to go on as a WebSocket.
     pub fn is_websocket(&self) -> bool {
         self.upgrade.is_some()
+    }
+
+    /// Continues a trace, in the place of what the client says of one.
+    pub(super) fn continue_trace(&mut self, trace: &Trace) {
+        trace.write(&mut self.fields);
     }
 
     /// The request to go on as a WebSocket, taken out.

@@ -17,6 +17,7 @@ use crate::audit::RequestId;
 use crate::host::Host;
 use crate::route::IdentityHeader;
 use crate::session::{COOKIE_NAME, IdentityHeaders, is_our_cookie, upstream_cookies};
+use crate::trace::TRACEPARENT;
 
 use super::admit::CanonicalRequest;
 use super::conn::{Conn, Scheme};
@@ -36,7 +37,7 @@ const AUTH_USERNAME: HeaderName = HeaderName::from_static("x-auth-request-prefer
 const ROOM: usize = 1536;
 
 /// Every field that an upstream is told of us, and what it says.
-pub fn told() -> [(HeaderName, &'static str); 10] {
+pub fn told() -> [(HeaderName, &'static str); 11] {
     [
         (AUTH_USER, "the user, where `identity-headers` asks for it"),
         (AUTH_EMAIL, "the verified e-mail address, where `identity-headers` asks for it"),
@@ -48,6 +49,10 @@ pub fn told() -> [(HeaderName, &'static str); 10] {
         (FORWARDED_PORT, "the port as browsers know it"),
         (REQUEST_ID, "the id of the request, as audit and pages have it"),
         (VIA, "that we were there, behind what others wrote"),
+        (
+            TRACEPARENT,
+            "the trace, with our span as the parent, where `--otlp-endpoint` is given; else as the client wrote it",
+        ),
     ]
 }
 

@@ -24,6 +24,7 @@ use crate::policy::{AccessRequest, Decision, Permit, Policy, decide, decide_pref
 use crate::route::{Access, NotFound, Route};
 use crate::session::Sessions;
 use crate::snapshot::{Reader, Snapshot};
+use crate::trace::{Trace, Tracer};
 
 use super::admit::{CanonicalRequest, Conn, Scheme, admit};
 use super::authenticate::{Caller, Person, authenticate};
@@ -93,10 +94,13 @@ impl Service {
         let begun = clock.monotonic_ns();
         let snapshot = reader.load();
         let id = self.new_id();
-        let Some(slot) = audit.reserve(id) else {
+        let Some(mut slot) = audit.reserve(id) else {
             metrics.request(Refusal::AuditFull.reason(), 503, Duration::ZERO);
             return own(Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text), None);
         };
+        if let Some(tracer) = audit.tracer() {
+            slot.begin_trace(self.trace(tracer, &request, begun));
+        }
         let mut trail = Trail::new(slot, &request, conn, snapshot.generation);
         let response = if granted {
             let served = unless_it_panics(metrics, pin!(self.serve(request, conn, &snapshot, &mut trail))).await;
@@ -139,7 +143,11 @@ impl Service {
         trail: &mut Trail<'s>,
     ) -> Result<Response<ProxyBody>, Rejection> {
         let (parts, body) = request.into_parts();
-        let request = &*trail.request.insert(admit(parts, conn, &self.shared.limits)?);
+        let request = trail.request.insert(admit(parts, conn, &self.shared.limits)?);
+        if let Some(trace) = trail.slot.as_mut().and_then(Slot::trace) {
+            request.continue_trace(trace);
+        }
+        let request = &*request;
         if conn.misdirected(request.host()) {
             return Err(Refusal::Misdirected.into());
         }
@@ -154,6 +162,9 @@ impl Service {
         let route = found.route;
         trail.ingress = Some(&route.ingress);
         trail.counts = Some(&route.settings.counts);
+        if let Some(trace) = trail.slot.as_mut().and_then(Slot::trace) {
+            trace.routed(|| route.path.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string));
+        }
         if self.shared.reader.is_stale() {
             return Err(Refusal::PoliciesStale.into());
         }
@@ -257,6 +268,15 @@ impl Service {
         let (sessions, session) = (self.shared.sessions.clone(), Arc::clone(&person.session));
         let longest = route.settings.session.lifetime;
         Box::pin(async move { sessions.ended(&session, longest).await })
+    }
+
+    /// The trace that a request belongs to, which begins with its head.
+    fn trace(&self, tracer: &Tracer, request: &Request<Incoming>, begun: u64) -> Box<Trace> {
+        let mut ids = self.ids.borrow_mut();
+        let trace_id = u128::from(ids.next_u64()) << 64 | u128::from(ids.next_u64());
+        let random = (trace_id, [ids.next_u64(), ids.next_u64()]);
+        let start_ns = u64::try_from(self.shared.clock.now().as_nanosecond()).unwrap_or_default();
+        tracer.begin(request.headers(), random, start_ns, begun)
     }
 
     fn new_id(&self) -> RequestId {

@@ -10,6 +10,7 @@ mod metrics;
 #[path = "../support/plane.rs"]
 mod plane;
 mod process;
+mod traces;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/upstream.rs"]
 mod upstream;

@@ -101,7 +101,7 @@ fn ask_all(pattern: &str) {
 }
 
 /// The metrics, in the format that `accept` asks for.
-fn scrape(dev: &Dev, accept: &str) -> String {
+pub fn scrape(dev: &Dev, accept: &str) -> String {
     let request = format!("GET /metrics HTTP/1.1\r\nhost: admin\r\naccept: {accept}\r\n\r\n");
     let answer = Client::connect(dev.admin()).ask(request);
     assert_eq!(answer.status, 200);
@@ -109,7 +109,7 @@ fn scrape(dev: &Dev, accept: &str) -> String {
 }
 
 /// The value of a series; nothing where it is not there.
-fn value(text: &str, series: &str) -> Option<f64> {
+pub fn value(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 

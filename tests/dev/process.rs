@@ -46,7 +46,15 @@ pub struct Browser<'a> {
 impl Dev {
     /// Starts it on free ports and waits until the first generation is live.
     pub fn start(folder: Option<&Path>) -> Self {
-        let mut dev = Self::spawn(folder, &[]);
+        Self::begin(Self::spawn(folder, &[]))
+    }
+
+    /// The same for a folder, with more arguments.
+    pub fn start_with(folder: &Path, arguments: &[&str]) -> Self {
+        Self::begin(Self::spawn(Some(folder), arguments))
+    }
+
+    fn begin(mut dev: Self) -> Self {
         dev.banner = await_in(&dev.out, &["live: generation 1"]).join("\n");
         dev.await_error(&["ready"]);
         dev
