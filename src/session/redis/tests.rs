@@ -91,14 +91,50 @@ fn certificate_of_another() -> (String, String, String) {
 
 /// An authority, and a certificate by it with its key.
 fn certificate(name: &str) -> (String, String, String) {
+    let (ca, [(chain, key)]) = certificates([name]);
+    (ca, chain, key)
+}
+
+/// An authority, and a certificate by it for each name, with its key.
+fn certificates<const N: usize>(names: [&str; N]) -> (String, [(String, String); N]) {
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // Redis takes a certificate for its own issuer where both have one name.
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "authority");
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    (ca_pem, leaf.pem(), key.serialize_pem())
+    let issue = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        (leaf.pem(), key.serialize_pem())
+    };
+    (ca_pem, names.map(issue))
+}
+
+#[tokio::test]
+async fn where_redis_asks_for_a_certificate_the_contract_holds_with_ours_and_nothing_goes_without() {
+    let host = server::address();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (ca, [(certificate, key), (ours, our_key)]) = certificates([&host.to_string(), "portcullis"]);
+    std::fs::write(path("ca"), &ca).unwrap();
+    std::fs::write(path("certificate"), certificate).unwrap();
+    std::fs::write(path("key"), key).unwrap();
+    let files = ["ca", "certificate", "key"].map(path);
+    let tls = ["--port", "0", "--tls-port", "6379", "--tls-auth-clients", "yes", "--tls-ca-cert-file", &files[0]];
+    let more = ["--tls-cert-file", &files[1], "--tls-key-file", &files[2]];
+    let _server = Server::start_at(host, &[&tls[..], &more].concat()).await;
+    let url = format!("rediss://{host}");
+    let keys = [("url", &*url), ("ca.crt", &*ca), ("tls.crt", &*ours), ("tls.key", &*our_key)];
+    contract::holds_for(&store(&keys), now()).await;
+
+    let without = store(&keys[..2]).read(RecordKey([1; 32])).await;
+    assert!(server::is_unreachable(&without), "{without:?}");
+    let (_, strange, strange_key) = certificate_of_another();
+    let strangers = store(&[keys[0], keys[1], ("tls.crt", &strange), ("tls.key", &strange_key)]);
+    let strangers = strangers.read(RecordKey([1; 32])).await;
+    assert!(server::is_unreachable(&strangers), "{strangers:?}");
 }
 
 #[tokio::test]

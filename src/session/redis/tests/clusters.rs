@@ -76,6 +76,10 @@ async fn what_a_fail_over_brought_back_is_removed_again_and_what_it_lost_is_writ
     assert_eq!(store.read(refreshed).await.unwrap().unwrap().sealed, b"third");
 }
 
+/// A node that soon calls another down, and a replica that does not wait to take over the data.
+const NODE: [&str; 6] =
+    ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
+
 struct Cluster {
     masters: Vec<Server>,
 }
@@ -86,9 +90,8 @@ impl Cluster {
         let mut masters = Vec::new();
         for _ in 0..3 {
             let host = server::address();
-            let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
             let announced = ["--cluster-announce-ip", &host.to_string()];
-            masters.push(Server::start_at(host, &[&enabled[..], &announced].concat()).await);
+            masters.push(Server::start_at(host, &[&NODE[..], &announced].concat()).await);
         }
         let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         for (master, (first, last)) in masters.iter().zip(slots) {
@@ -103,6 +106,35 @@ impl Cluster {
             .await;
         }
         Self { masters }
+    }
+
+    /// A replica of each master that would take over its slots, in the order of the masters.
+    async fn replicas(&self) -> Vec<Server> {
+        let mut replicas = Vec::new();
+        for master in &self.masters {
+            let host = server::address();
+            let replica =
+                Server::start_at(host, &[&NODE[..], &["--cluster-announce-ip", &host.to_string()]].concat()).await;
+            let id: String = master.ask(&["CLUSTER", "MYID"]).await;
+            replica.ask::<()>(&["CLUSTER", "MEET", &master.host.to_string(), "6379"]).await;
+            until("the master at its replica", async || {
+                replica.ask::<String>(&["CLUSTER", "NODES"]).await.contains(&id)
+            })
+            .await;
+            replica.ask::<()>(&["CLUSTER", "REPLICATE", &id]).await;
+            until("the data at the replica", async || {
+                replica.ask::<String>(&["INFO", "replication"]).await.contains("master_link_status:up")
+            })
+            .await;
+            replicas.push(replica);
+        }
+        for server in self.masters.iter().chain(&replicas) {
+            until("all six", async || {
+                server.ask::<String>(&["CLUSTER", "INFO"]).await.contains("cluster_known_nodes:6")
+            })
+            .await;
+        }
+        replicas
     }
 
     fn store(&self) -> RedisStore {
@@ -174,4 +206,50 @@ async fn without_one_master_the_sessions_of_the_others_go_on() {
     cluster.masters[0].kill();
     until("the loss to be known", async || store.read(lost).await.is_err()).await;
     until("the rest", async || store.read(kept).await.is_ok_and(|record| record.is_some())).await;
+}
+
+#[tokio::test]
+async fn a_cluster_fails_over_and_sessions_go_on_at_the_replica_that_took_over() {
+    let mut cluster = Cluster::start().await;
+    let replicas = cluster.replicas().await;
+    let (here, there, ticket) = two_replicas([cluster.store(), cluster.store()]).await;
+    let Lookup::Live(session) = here.lookup(&ticket) else { panic!("it is live") };
+    let mut others = Vec::new();
+    for _ in 0..20 {
+        others.push(here.begin(sign_in()).await.unwrap().session.key);
+    }
+    let mut holder = 0;
+    for (number, master) in cluster.masters.iter().enumerate() {
+        if !master.ask::<Vec<String>>(&["KEYS", &name(session.key)]).await.is_empty() {
+            holder = number;
+        }
+        let stored: i64 = master.ask(&["DBSIZE"]).await;
+        until("all of it at the replica", async || replicas[number].ask::<i64>(&["DBSIZE"]).await == stored).await;
+    }
+
+    cluster.masters[holder].kill();
+    until("the replica in its place", async || {
+        replicas[holder].ask::<Vec<Value>>(&["ROLE"]).await.first() == Some(&Value::BulkString(b"master".to_vec()))
+    })
+    .await;
+    assert!(is_live(&here, &ticket) && is_live(&there, &ticket), "nobody notices");
+    let fresh = cluster.store();
+    for key in others.into_iter().chain([session.key]) {
+        until("each record", async || fresh.read(key).await.is_ok_and(|record| record.is_some())).await;
+    }
+    let before = replicas[holder].ask::<i64>(&["DBSIZE"]).await;
+    until("a sign-in at the new master", async || {
+        let begun = here.begin(sign_in()).await;
+        begun.is_ok() && replicas[holder].ask::<i64>(&["DBSIZE"]).await > before
+    })
+    .await;
+    until("a sign-out", async || here.end(&ticket).await.is_ok()).await;
+    until("word of the sign-out", async || is_gone(&there, &ticket)).await;
+
+    cluster.masters[holder].restart().await;
+    until("the former master as a replica", async || {
+        cluster.masters[holder].ask::<String>(&["INFO", "replication"]).await.contains("master_link_status:up")
+    })
+    .await;
+    assert!(here.begin(sign_in()).await.is_ok());
 }
