@@ -85,9 +85,17 @@ pub const JOURNEYS: &[Journey] = &[
         needs: Needs::Cluster,
         run: |bed| Box::pin(refresh::journey(bed, "refresh", Replicas::One)),
     },
-    Journey { name: "stored-sessions", needs: Needs::Cluster, run: |bed| Box::pin(stored_sessions::journey(bed)) },
+    Journey {
+        name: "stored-sessions",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(stored_sessions::journey(bed, "stored-sessions", Replicas::One)),
+    },
     Journey { name: "keys", needs: Needs::Cluster, run: |bed| Box::pin(keys::journey(bed)) },
-    Journey { name: "operator", needs: Needs::Cluster, run: |bed| Box::pin(operator::journey(bed)) },
+    Journey {
+        name: "operator",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(operator::journey(bed, "operator", Replicas::One)),
+    },
     Journey { name: "quickstart", needs: Needs::OwnControlPlane, run: |bed| Box::pin(quickstart::journey(bed)) },
     Journey { name: "tasks", needs: Needs::Cluster, run: |bed| Box::pin(tasks::journey(bed)) },
     Journey { name: "pages", needs: Needs::Cluster, run: |bed| Box::pin(pages::journey(bed)) },
@@ -107,14 +115,29 @@ pub const JOURNEYS: &[Journey] = &[
         run: |bed| Box::pin(sign_in::journey(bed, "sign-in-redis", Replicas::TwoOnRedis)),
     },
     Journey {
+        name: "certificate-secrets",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(certificate::journey(bed, "certificate-secrets", Replicas::TwoOnSecrets)),
+    },
+    Journey {
         name: "certificate-redis",
         needs: Needs::Cluster,
         run: |bed| Box::pin(certificate::journey(bed, "certificate-redis", Replicas::TwoOnRedis)),
     },
     Journey {
+        name: "policy-secrets",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(policy::journey(bed, "policy-secrets", Replicas::TwoOnSecrets)),
+    },
+    Journey {
         name: "policy-redis",
         needs: Needs::Cluster,
         run: |bed| Box::pin(policy::journey(bed, "policy-redis", Replicas::TwoOnRedis)),
+    },
+    Journey {
+        name: "endpoints-secrets",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(endpoints::journey(bed, "endpoints-secrets", Replicas::TwoOnSecrets)),
     },
     Journey {
         name: "endpoints-redis",
@@ -132,9 +155,24 @@ pub const JOURNEYS: &[Journey] = &[
         run: |bed| Box::pin(refresh::journey(bed, "refresh-redis", Replicas::TwoOnRedis)),
     },
     Journey {
+        name: "refresher-killed-secrets",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(refresher_killed::journey(bed, "refresher-killed-secrets", Replicas::TwoOnSecrets)),
+    },
+    Journey {
         name: "refresher-killed-redis",
         needs: Needs::Cluster,
         run: |bed| Box::pin(refresher_killed::journey(bed, "refresher-killed-redis", Replicas::TwoOnRedis)),
+    },
+    Journey {
+        name: "stored-sessions-secrets",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(stored_sessions::journey(bed, "stored-sessions-secrets", Replicas::TwoOnSecrets)),
+    },
+    Journey {
+        name: "operator-redis",
+        needs: Needs::Cluster,
+        run: |bed| Box::pin(operator::journey(bed, "operator-redis", Replicas::TwoOnRedis)),
     },
     Journey {
         name: "fleet-redis",
@@ -148,5 +186,14 @@ pub const JOURNEYS: &[Journey] = &[
     },
     Journey { name: "stalled", needs: Needs::Cluster, run: |bed| Box::pin(stalled::journey(bed)) },
     Journey { name: "api-faults", needs: Needs::OwnControlPlane, run: |bed| Box::pin(api_faults::journey(bed)) },
-    Journey { name: "api-outage", needs: Needs::OwnControlPlane, run: |bed| Box::pin(api_outage::journey(bed)) },
+    Journey {
+        name: "api-outage-secrets",
+        needs: Needs::OwnControlPlane,
+        run: |bed| Box::pin(api_outage::journey(bed, "api-outage-secrets", Replicas::TwoOnSecrets)),
+    },
+    Journey {
+        name: "api-outage-redis",
+        needs: Needs::OwnControlPlane,
+        run: |bed| Box::pin(api_outage::journey(bed, "api-outage-redis", Replicas::TwoOnRedis)),
+    },
 ];

@@ -1,5 +1,5 @@
 //! What an administrator asks a running installation: what is wrong, who may pass, who is signed in; and the end of
-//! sessions, which is within a second on the replica that serves them.
+//! sessions, which is within a second on every replica.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::bed::Bed;
-use crate::support::eventually::eventually;
 use crate::support::objects::INSTALLATION;
 use crate::support::portcullis::PROGRAM;
 use crate::support::provider::{GUEST, STAFF};
+use crate::support::replicas::Replicas;
 use crate::support::scene::{HOST, NEIGHBOUR, NEIGHBOUR_APP, Scene};
 
 /// Within this time a revoked session ends everywhere.
 const REVOKED: Duration = Duration::from_secs(1);
 
-pub async fn journey(bed: &Bed) {
-    let scene = Scene::open(bed, "operator", 300).await;
+pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
+    let scene = Scene::open_on(replicas, bed, name, 300).await;
     scene.publish_for_staff().await;
     scene.publish("other", NEIGHBOUR, json!({"portcullis.dev/access": "authenticated"})).await;
     what_is_served(&scene);
-    who_is_signed_in(&scene).await;
-    scene.portcullis.stop().await;
+    who_is_signed_in(&scene, replicas).await;
+    scene.stop().await;
 }
 
 fn what_is_served(scene: &Scene<'_>) {
@@ -39,17 +39,18 @@ fn what_is_served(scene: &Scene<'_>) {
     };
     annotation("portcullis.dev/acces=public");
     let wrong = ask(scene, &["check"]).expect_err("a misspelt annotation closes");
-    assert!(wrong.contains("error: Ingress operator/other: metadata.annotations[portcullis.dev/acces]"), "{wrong}");
+    let named = format!("error: Ingress {}/other: metadata.annotations[portcullis.dev/acces]", scene.namespace);
+    assert!(wrong.contains(&named), "{wrong}");
     annotation("portcullis.dev/acces-");
 }
 
-async fn who_is_signed_in(scene: &Scene<'_>) {
-    let revoke =
-        |arguments: &[&str]| ask(scene, &[&["sessions", "--namespace", INSTALLATION, "revoke"], arguments].concat());
+async fn who_is_signed_in(scene: &Scene<'_>, replicas: Replicas) {
+    let sessions = [&["sessions", "--namespace", INSTALLATION, "--session-store"], replicas.place(0).store].concat();
+    let revoke = |arguments: &[&str]| ask(scene, &[&sessions[..], &["revoke"], arguments].concat());
     revoke(&["--all"]).expect("what other journeys left can be revoked");
     let [ada, gus] = [scene.signed_in(NEIGHBOUR_APP, &STAFF).await, scene.signed_in(NEIGHBOUR_APP, &GUEST).await];
     let listed = |arguments: &[&str]| -> Vec<Value> {
-        let arguments = [&["sessions", "--namespace", INSTALLATION, "list", "--output", "json"], arguments].concat();
+        let arguments = [&sessions[..], &["list", "--output", "json"], arguments].concat();
         serde_json::from_str(&ask(scene, &arguments).expect("sessions can be listed")).expect("it is JSON")
     };
     let users: Vec<_> = listed(&[]).iter().map(|session| session["subject"].clone()).collect();
@@ -62,12 +63,10 @@ async fn who_is_signed_in(scene: &Scene<'_>) {
 
     assert!(revoke(&[]).is_err(), "whose must be said");
     revoke(&["--id", session["id"].as_str().expect("a text")]).expect("hers can be revoked");
-    eventually("the end of her session", REVOKED, async || (ada.status(NEIGHBOUR_APP).await == 401).then_some(()))
-        .await;
+    scene.signed_out(&ada, NEIGHBOUR_APP, REVOKED).await;
     assert_eq!(gus.status(NEIGHBOUR_APP).await, 200, "his goes on");
     revoke(&["--provider", "corp"]).expect("all of a provider can be revoked");
-    eventually("the end of his session", REVOKED, async || (gus.status(NEIGHBOUR_APP).await == 401).then_some(()))
-        .await;
+    scene.signed_out(&gus, NEIGHBOUR_APP, REVOKED).await;
     assert!(listed(&[]).is_empty());
     assert_eq!(
         scene.signed_in(NEIGHBOUR_APP, &STAFF).await.status(NEIGHBOUR_APP).await,

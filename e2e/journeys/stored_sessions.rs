@@ -20,6 +20,7 @@ use crate::support::controller::{PORTCULLIS, client};
 use crate::support::eventually::{SOON, eventually};
 use crate::support::objects::INSTALLATION;
 use crate::support::provider::STAFF;
+use crate::support::replicas::Replicas;
 use crate::support::scene::{APP, HOST, Scene};
 
 /// The longest that a session signed out at one replica goes on at another.
@@ -28,14 +29,14 @@ const REVOKED: Duration = Duration::from_secs(1);
 /// To become the leader, and to sweep.
 const COLLECTED: Duration = Duration::from_secs(90);
 
-pub async fn journey(bed: &Bed) {
+pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
     let store =
         || async { SecretStore::new(client(&bed.cluster, PORTCULLIS).await, INSTALLATION, MAX_SESSION_SECRETS) };
     let now = Clock::system().now();
     contract::holds_for(&store().await, now).await;
     plant_expired(bed, now);
 
-    let scene = Scene::open(bed, "stored-sessions", 300).await;
+    let scene = Scene::open_on(replicas, bed, name, 300).await;
     scene.publish_for_staff().await;
     another_replica_hears_of_it(&scene, store().await).await;
     a_swapped_or_edited_record_is_nobodys(&scene).await;
@@ -43,7 +44,7 @@ pub async fn journey(bed: &Bed) {
         (!scene.session_secrets().contains(&"pcs-expired".to_owned())).then_some(())
     })
     .await;
-    scene.portcullis.stop().await;
+    scene.stop().await;
 }
 
 /// Somebody signs in at the program and out again; a replica in this process knows both without asking.
@@ -88,7 +89,9 @@ async fn a_swapped_or_edited_record_is_nobodys(scene: &Scene<'_>) {
     is_signed_out(scene, &theirs).await;
 
     put_record(scene, &my_secret, &my_record);
-    eventually("the repaired session", SOON, async || (mine.status(APP).await == 200).then_some(())).await;
+    for replica in scene.at_each(&mine) {
+        eventually("the repaired session", SOON, async || (replica.status(APP).await == 200).then_some(())).await;
+    }
     let mut edited = my_record.clone();
     *edited.last_mut().expect("a record is not empty") ^= 1;
     put_record(scene, &my_secret, &edited);
@@ -98,9 +101,11 @@ async fn a_swapped_or_edited_record_is_nobodys(scene: &Scene<'_>) {
 
 /// Waits until the browser counts as signed out; from then on nothing of it reaches the app, while others do.
 async fn is_signed_out(scene: &Scene<'_>, person: &Client) {
-    eventually("the session to be nobody's", SOON, async || (person.status(APP).await == 401).then_some(())).await;
+    scene.signed_out(person, APP, SOON).await;
     let before = scene.app.received().len();
-    assert_eq!(person.status(APP).await, 401);
+    for replica in scene.at_each(person) {
+        assert_eq!(replica.status(APP).await, 401);
+    }
     assert_eq!(scene.app.received().len(), before);
 }
 

@@ -13,7 +13,7 @@ use super::objects;
 use super::portcullis::{HERE, PUBLISHED, Place, Portcullis};
 use super::provider::{Person, Provider, STAFF};
 use super::redis::Redis;
-use super::replicas::{Beside, Replicas};
+use super::replicas::{ADDRESSES, Beside, Replicas};
 
 /// The guarded app of most journeys.
 pub const HOST: &str = "app.localhost";
@@ -32,6 +32,9 @@ pub const NEIGHBOUR_APP: &str = "https://other.localhost:8443";
 
 /// Where apps listen.
 pub const ENDPOINT: &str = "10.244.1.1";
+
+/// Where one replica alone is.
+const LOCALHOST: &str = "127.0.0.1";
 
 /// Until somebody leads where the leader before was killed, and a while.
 const LED: Duration = Duration::from_secs(45);
@@ -174,6 +177,25 @@ impl<'a> Scene<'a> {
     /// Somebody without a session.
     pub fn visitor(&self) -> Client {
         Client::new(&self.bed.authority)
+    }
+
+    /// The same person at each replica.
+    pub fn at_each(&self, person: &Client) -> Vec<Client> {
+        let all = self.beside.as_ref().map_or(&[LOCALHOST][..], |_| &ADDRESSES);
+        all.iter().map(|address| person.at(address.parse().expect("an address"))).collect()
+    }
+
+    /// Waits until somebody counts as signed out at each replica.
+    pub async fn signed_out(&self, person: &Client, url: &str, limit: Duration) {
+        eventually("nobody's session at any replica", limit, async || {
+            for replica in self.at_each(person) {
+                if replica.status(url).await != 401 {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
     }
 
     /// Somebody who came to an address and signed in.
