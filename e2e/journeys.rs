@@ -2,6 +2,7 @@
 
 mod api_faults;
 mod api_outage;
+mod audit_sink;
 mod ceiling;
 mod certificate;
 mod chart;
@@ -11,6 +12,7 @@ mod fleet;
 mod install;
 mod issuers;
 mod keys;
+mod long_outage;
 mod operator;
 mod pages;
 mod policy;
@@ -185,6 +187,7 @@ pub const JOURNEYS: &[Journey] = &[
         run: |bed| Box::pin(fleet::journey(bed, "fleet-secrets", Replicas::TwoOnSecrets, 300)),
     },
     Journey { name: "stalled", needs: Needs::Cluster, run: |bed| Box::pin(stalled::journey(bed)) },
+    Journey { name: "audit-sink", needs: Needs::OwnControlPlane, run: |bed| Box::pin(audit_sink::journey(bed)) },
     Journey { name: "api-faults", needs: Needs::OwnControlPlane, run: |bed| Box::pin(api_faults::journey(bed)) },
     Journey {
         name: "api-outage-secrets",
@@ -196,4 +199,5 @@ pub const JOURNEYS: &[Journey] = &[
         needs: Needs::OwnControlPlane,
         run: |bed| Box::pin(api_outage::journey(bed, "api-outage-redis", Replicas::TwoOnRedis)),
     },
+    Journey { name: "long-outage", needs: Needs::OwnControlPlane, run: |bed| Box::pin(long_outage::journey(bed)) },
 ];

@@ -12,7 +12,7 @@ use super::authority::Authority;
 use super::client::{Ask, Client};
 use super::eventually::{START, eventually};
 use super::objects::INSTALLATION;
-use super::program::Program;
+use super::program::{Program, output};
 
 /// The address that Ingresses get in their status.
 pub const PUBLISHED: &str = "203.0.113.10";
@@ -30,6 +30,15 @@ pub struct Place<'a> {
 
 /// All of this machine, with sessions in Secrets.
 pub const HERE: Place<'_> = Place { data: "[::]", admin: "127.0.0.1", store: &["secrets"] };
+
+/// The program with a clock that runs so many times as fast (Debian's `faketime`).
+pub fn hurried(times: u32) -> Command {
+    let speed = format!("+0 x{times}");
+    let library = output(Command::new("faketime").args(["-m", "-f", &speed, "printenv", "LD_PRELOAD"]));
+    let mut command = Command::new(PROGRAM);
+    command.env("LD_PRELOAD", library.trim()).env("FAKETIME", speed);
+    command
+}
 
 /// A running Portcullis.
 pub struct Portcullis {
@@ -100,6 +109,13 @@ impl Portcullis {
         // The last line may be in the middle of being written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).expect("audit lines are JSON")).collect()
+    }
+
+    /// The newest audit event.
+    pub fn newest_audit(&self) -> Value {
+        let text = fs::read_to_string(&self.audit).expect("it has written some");
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        serde_json::from_str(whole.lines().last().unwrap_or_default()).expect("audit lines are JSON")
     }
 
     /// What it tells of itself in numbers.
