@@ -15,6 +15,7 @@ use crate::audit::Sink;
 use crate::controller::compile::Defaults;
 use crate::controller::watch::Cluster as Objects;
 use crate::controller::world::ObjectName;
+use crate::host::Host;
 use crate::logging::LogFormat;
 use crate::snapshot::Freshness;
 
@@ -91,8 +92,18 @@ pub struct Cluster {
     /// Which objects are served.
     #[command(flatten)]
     pub installation: Installation,
-    /// An address (IP or host name) that Ingresses get in their status; may be given several times
-    #[arg(long, value_name = "IP|HOST", value_delimiter = ',', env = "PORTCULLIS_PUBLISH_ADDRESS")]
+    /// The Service by which clients reach this installation: Ingresses get its addresses in their status, and keep them
+    /// while it has none
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, env = "PORTCULLIS_PUBLISH_SERVICE")]
+    pub publish_service: Option<ObjectName>,
+    /// An address (IP or host name) that Ingresses get in their status, too; may be given several times
+    #[arg(
+        long,
+        value_name = "IP|HOST",
+        value_delimiter = ',',
+        value_parser = published_address,
+        env = "PORTCULLIS_PUBLISH_ADDRESS"
+    )]
     pub publish_address: Vec<String>,
     /// Close all routes with 503 once the API server has said nothing for this long, ten seconds at least, until it is heard
     /// again [default: what was read last is served without limit]
@@ -287,6 +298,13 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "give a number from 0 to 1, such as `0.1`".into())
 }
 
+/// As the status of an Ingress takes it.
+fn published_address(text: &str) -> Result<String, String> {
+    let is_name = || Host::parse(text).is_ok_and(|host| !host.is_ip() && host.as_str() == text);
+    let is_address = text.parse::<IpAddr>().is_ok() || is_name();
+    is_address.then(|| text.to_owned()).ok_or_else(|| "give an IP address, or a host name in lower case".into())
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| "give a duration such as `10m` or `1h 30m`".to_owned())?;
@@ -336,6 +354,16 @@ mod tests {
         assert_eq!((share("0"), share("0.25"), share("1")), (Ok(0.0), Ok(0.25), Ok(1.0)));
         for wrong in ["", "-0.1", "1.1", "NaN", "inf", "half"] {
             assert!(share(wrong).is_err(), "`{wrong}`");
+        }
+    }
+
+    #[test]
+    fn an_address_is_as_the_status_of_an_ingress_takes_it() {
+        for right in ["203.0.113.1", "2001:db8::1", "ingress.example.com", "localhost"] {
+            assert_eq!(published_address(right), Ok(right.to_owned()));
+        }
+        for wrong in ["", "[2001:db8::1]", "203.0.113", "Ingress.example.com", "*.example.com", "a.example.com:443"] {
+            assert!(published_address(wrong).is_err(), "`{wrong}`");
         }
     }
 

@@ -9,6 +9,7 @@ mod endpoints;
 pub mod folder;
 pub mod heartbeat;
 pub mod leader;
+pub mod publish;
 pub mod report;
 pub mod status;
 pub mod watch;

@@ -32,6 +32,9 @@ const EFFECTS: &[(&str, &str)] = &[
     ("watchNamespaces={shop}", "name: portcullis-served\n  namespace: shop"),
     ("watchNamespaces={shop}", "--watch-namespace=shop"),
     ("watchIngressWithoutClass=true", "--watch-ingress-without-class"),
+    ("publishService=edge/balancer", "--publish-service=edge/balancer"),
+    ("publishService=edge/balancer,watchNamespaces={shop}", "name: portcullis-publish\n  namespace: edge"),
+    ("watchNamespaces={shop}", "resourceNames: [portcullis]\n  verbs: [list, watch]"),
     (
         "publishAddresses={192.0.2.1,a.example.com}",
         "--publish-address=192.0.2.1\n        - --publish-address=a.example.com",
@@ -90,6 +93,8 @@ const WITHOUT: &[(&str, &str)] = &[
     ("preStopSeconds=0", "preStop:"),
     ("service.type=ClusterIP", "externalTrafficPolicy:"),
     ("watchNamespaces={shop}", "Secrets are watched by type"),
+    ("publishAddresses={192.0.2.1}", "--publish-service="),
+    ("service.type=NodePort", "--publish-service="),
 ];
 
 /// What is refused, and where.
@@ -105,6 +110,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("service.type=NodePort,service.loadBalancerClass=example.com/lb", "/service/loadBalancerClass"),
     ("service.type=ClusterIP,service.nodePorts.http=30080", "/service/nodePorts/http"),
     ("defaultCertificate=default", "/defaultCertificate"),
+    ("publishService=balancer", "/publishService"),
     ("watchNamespaces={a/b}", "/watchNamespaces/0"),
     ("publicHttpsPort=0", "/publicHttpsPort"),
 ];
@@ -131,7 +137,7 @@ pub fn journey(bed: &Bed) {
         assert!(reason.contains(place), "`{set}` is refused for another reason: {reason}");
     }
     the_server_takes(bed, &["--set", "class.name=second"]);
-    bed.cluster.apply(&["shop", "sessions"].map(objects::namespace));
+    bed.cluster.apply(&["shop", "sessions", "edge"].map(objects::namespace));
     let together = EFFECTS.iter().map(|(set, _)| *set).filter(|set| !ALONE.iter().any(|part| set.starts_with(part)));
     let together: Vec<_> = together.flat_map(|set| ["--set", set]).collect();
     the_server_takes(bed, &together);

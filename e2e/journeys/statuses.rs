@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use portcullis::controller::world::ObjectName;
 use serde_json::{Value, json};
 
 use crate::support::bed::Bed;
@@ -35,7 +36,9 @@ pub async fn journey(bed: &Bed) {
     a_provider_says_why_nobody_can_sign_in(bed).await;
     of_two_that_claim_a_host_the_younger_is_told(bed, &mut first).await;
     let second = who_ends_gives_the_lease_back_and_takes_nothing_away(bed, &client, first).await;
-    who_is_killed_is_followed_soon(&client, second).await;
+    let third = who_is_killed_is_followed_soon(&client, second).await;
+    third.end().await;
+    the_addresses_of_a_service_come_and_stay(bed, &client).await;
 }
 
 async fn the_address_waits_for_the_certificate(bed: &Bed, first: &mut InProcess) {
@@ -90,7 +93,11 @@ async fn a_policy_says_what_became_of_it(bed: &Bed) {
     bed.cluster.apply(&[objects::policy(NAMESPACE, "idle", &objects::allow_group("staff"))]);
     condition(bed, "policies.portcullis.dev", "idle", "Programmed", "False", "NoTargets").await;
     condition(bed, "policies.portcullis.dev", "idle", "Accepted", "True", "Accepted").await;
-    bed.cluster.apply(&[objects::policy(NAMESPACE, "idle", &json!([{"name": "open", "effect": "Allow"}]))]);
+    bed.cluster.apply(&[objects::policy(
+        NAMESPACE,
+        "idle",
+        &json!([{"name": "open", "effect": "Deny", "unknown": true}]),
+    )]);
     let said = condition(bed, "policies.portcullis.dev", "idle", "Accepted", "False", "").await;
     assert!(said.starts_with("spec.rules[0]"), "{said}");
     event(bed, NAMESPACE, "idle", "spec.rules[0]").await;
@@ -157,7 +164,7 @@ async fn who_ends_gives_the_lease_back_and_takes_nothing_away(
     second
 }
 
-async fn who_is_killed_is_followed_soon(client: &kube::Client, second: InProcess) {
+async fn who_is_killed_is_followed_soon(client: &kube::Client, second: InProcess) -> InProcess {
     let mut third = InProcess::start(client, &[], "third");
     third.until("a first compile", |_| Some(())).await;
     second.kill().await;
@@ -166,7 +173,87 @@ async fn who_is_killed_is_followed_soon(client: &kube::Client, second: InProcess
         .await
         .expect("a lease whose holder is gone is taken when it runs out")
         .expect("it runs");
-    third.end().await;
+    third
+}
+
+/// The Service whose addresses Ingresses get in the last part.
+const FRONT: &str = "front";
+
+async fn the_addresses_of_a_service_come_and_stay(bed: &Bed, client: &kube::Client) {
+    let service = ObjectName::new(NAMESPACE, FRONT);
+    for (namespace, name) in [(NAMESPACE, "web"), ("elsewhere", "thief")] {
+        bed.cluster.kubectl(&["delete", "ingress", name, "--namespace", namespace]);
+    }
+    let public = json!({"portcullis.dev/access": "public"});
+    bed.cluster.apply(&[objects::ingress(NAMESPACE, "web", HOST, &public)]);
+    let mut first = InProcess::start_publishing(client, &service, "first");
+    first.until("a first compile", |_| Some(())).await;
+    event(bed, NAMESPACE, FRONT, "does not exist").await;
+    bed.cluster.apply(&[front()]);
+    event(bed, NAMESPACE, FRONT, "status.loadBalancer").await;
+    assert_eq!(addresses(bed, "web"), json!(null), "there is none yet");
+
+    let entries = json!([
+        {"ip": "203.0.113.20"},
+        {"hostname": "lb.example.com", "ports": [{"port": 443, "protocol": "TCP"}]},
+    ]);
+    balance(bed, &entries);
+    have_addresses(bed, &entries).await;
+    balance(bed, &json!([{"ip": "203.0.113.21"}]));
+    have_addresses(bed, &json!([{"ip": "203.0.113.21"}])).await;
+
+    // Whoever comes anew has the address too: what is kept is known, and not only left alone.
+    let stays = async |why: &str, said: &str, name: &str| {
+        event(bed, NAMESPACE, FRONT, said).await;
+        bed.cluster.apply(&[objects::ingress(NAMESPACE, name, &format!("{name}.localhost"), &public)]);
+        bed.cluster.apply(&[objects::tls_secret(
+            NAMESPACE,
+            name,
+            &bed.authority.issue(&[&format!("{name}.localhost")]),
+        )]);
+        eventually(why, SOON, async || (addresses(bed, name) == json!([{"ip": "203.0.113.21"}])).then_some(())).await;
+        have_addresses(bed, &json!([{"ip": "203.0.113.21"}])).await;
+    };
+    let forget = || bed.cluster.kubectl(&["delete", "events.events.k8s.io", "--all", "--namespace", NAMESPACE]);
+    forget();
+    balance(bed, &json!(null));
+    stays("the address, though the Service has none", "status.loadBalancer", "emptied").await;
+    forget();
+    bed.cluster.kubectl(&["delete", "service", FRONT, "--namespace", NAMESPACE]);
+    stays("the address, though the Service is gone", "does not exist", "gone").await;
+    first.end().await;
+
+    // A process that has never seen the address leaves it where it is.
+    let mut second = InProcess::start_publishing(client, &service, "second");
+    second.until("a first compile", |_| Some(())).await;
+    second.leading.wait_for(|leading| *leading).await.expect("it runs");
+    bed.cluster.apply(&[objects::policy(NAMESPACE, "later", &objects::allow_group("staff"))]);
+    condition(bed, "policies.portcullis.dev", "later", "Accepted", "True", "Accepted").await;
+    have_addresses(bed, &json!([{"ip": "203.0.113.21"}])).await;
+    bed.cluster.apply(&[front()]);
+    balance(bed, &json!([{"ip": "203.0.113.22"}]));
+    have_addresses(bed, &json!([{"ip": "203.0.113.22"}])).await;
+    second.end().await;
+}
+
+fn front() -> Value {
+    let mut service = objects::service(NAMESPACE, FRONT);
+    service["spec"]["type"] = json!("LoadBalancer");
+    service
+}
+
+/// Does what a controller of load balancers does.
+fn balance(bed: &Bed, entries: &Value) {
+    let patch = json!({"status": {"loadBalancer": {"ingress": entries}}}).to_string();
+    let service = ["patch", "service", FRONT, "--namespace", NAMESPACE, "--subresource", "status"];
+    bed.cluster.kubectl(&[&service[..], &["--type", "merge", "--patch", &patch]].concat());
+}
+
+async fn have_addresses(bed: &Bed, entries: &Value) {
+    eventually("the addresses of the Service on an Ingress", SOON, async || {
+        (addresses(bed, "web") == *entries).then_some(())
+    })
+    .await;
 }
 
 fn addresses(bed: &Bed, ingress: &str) -> Value {

@@ -8,8 +8,10 @@ use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig};
 use portcullis::clock::Clock;
 use portcullis::controller::compile::Defaults;
 use portcullis::controller::leader::Candidate;
+use portcullis::controller::publish::Addresses;
 use portcullis::controller::status::StatusWriter;
 use portcullis::controller::watch::{self, Cluster as Source};
+use portcullis::controller::world::ObjectName;
 use portcullis::controller::{self, Controller, Live};
 use portcullis::metrics::Metrics;
 use portcullis::oidc::Oidc;
@@ -43,6 +45,12 @@ const FIRST: Installation = Installation { controller: CONTROLLER, namespace: IN
 /// Another one in the same cluster.
 pub const SECOND: Installation =
     Installation { controller: "example.com/second", namespace: "second-system", address: "second.example.com" };
+
+impl Installation {
+    fn addresses(&self) -> Addresses {
+        Addresses::given(&[self.address.to_owned()])
+    }
+}
 
 /// A part of the program, or all that `run` makes of the control plane.
 pub struct InProcess {
@@ -84,7 +92,19 @@ impl InProcess {
     /// The controller over these namespaces, with a writer of statuses and a candidate for leadership.
     pub fn start(client: &Client, namespaces: &[&str], identity: &str) -> Self {
         let mut all = Self::follow(client, namespaces);
-        all.write(client, identity);
+        all.write(client, identity, FIRST.addresses());
+        all.stand(client, identity);
+        all
+    }
+
+    /// The same over all namespaces, with the addresses of a Service in place of [`PUBLISHED`].
+    pub fn start_publishing(client: &Client, service: &ObjectName, identity: &str) -> Self {
+        let mut all = Self::follow(client, &[]);
+        let addresses = Addresses::given(&[]);
+        let (addresses, follower) =
+            addresses.and_of_service(source(FIRST, client, &[]), service.clone(), Metrics::new());
+        all.tasks.spawn(follower.run());
+        all.write(client, identity, addresses);
         all.stand(client, identity);
         all
     }
@@ -92,7 +112,7 @@ impl InProcess {
     /// The same, with leadership given to it.
     pub fn start_leading(client: &Client, namespaces: &[&str], identity: &str) -> Self {
         let mut all = Self::follow(client, namespaces);
-        all.write(client, identity);
+        all.write(client, identity, FIRST.addresses());
         all.leads.send_replace(true);
         all
     }
@@ -100,7 +120,7 @@ impl InProcess {
     /// The second installation, with leadership given to it.
     pub fn start_second(client: &Client, identity: &str) -> Self {
         let mut all = Self::follow_in(SECOND, client, &[]);
-        all.write(client, identity);
+        all.write(client, identity, SECOND.addresses());
         all.leads.send_replace(true);
         all
     }
@@ -113,15 +133,8 @@ impl InProcess {
     fn follow_in(installation: Installation, client: &Client, namespaces: &[&str]) -> Self {
         let (publisher, pending) = snapshot::channel();
         let (live_sender, live) = latest::channel(None);
-        let source = Source {
-            client: client.clone(),
-            namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
-            installation_namespace: installation.namespace.to_owned(),
-            field_manager: installation.controller.to_owned(),
-            freshness: Freshness::unlimited(),
-        };
         let controller = Controller {
-            source: controller::Source::Cluster(source),
+            source: controller::Source::Cluster(source(installation, client, namespaces)),
             publisher,
             metrics: Metrics::new(),
             defaults: defaults(installation),
@@ -146,7 +159,7 @@ impl InProcess {
         Self { live, leading, pending, installation, leads, stop, candidate: None, tasks }
     }
 
-    fn write(&mut self, client: &Client, identity: &str) {
+    fn write(&mut self, client: &Client, identity: &str, addresses: Addresses) {
         let clock = Clock::system();
         let writer = StatusWriter {
             client: client.clone(),
@@ -154,7 +167,7 @@ impl InProcess {
             clock,
             field_manager: self.installation.controller.to_owned(),
             identity: identity.to_owned(),
-            addresses: vec![self.installation.address.to_owned()],
+            addresses,
             trouble: latest::channel(None).1,
         };
         self.tasks.spawn(writer.run(self.live.clone(), self.leading.clone()));
@@ -218,6 +231,16 @@ impl Drop for InProcess {
     /// A journey that goes wrong leaves no leader behind for the next.
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+fn source(installation: Installation, client: &Client, namespaces: &[&str]) -> Source {
+    Source {
+        client: client.clone(),
+        namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
+        installation_namespace: installation.namespace.to_owned(),
+        field_manager: installation.controller.to_owned(),
+        freshness: Freshness::unlimited(),
     }
 }
 

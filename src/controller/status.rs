@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Live;
+use super::publish::Addresses;
 use super::report::{Finding, Kind, ObjectRef};
 use crate::api::{IdentityProvider, Policy, Portcullis};
 use crate::clock::Clock;
@@ -48,8 +49,8 @@ pub struct StatusWriter {
     pub field_manager: String,
     /// Who reports, in Events: this process.
     pub identity: String,
-    /// The addresses that an Ingress gets: IP addresses or host names.
-    pub addresses: Vec<String>,
+    /// The addresses that an Ingress gets.
+    pub addresses: Addresses,
     /// What is wrong with the installation itself, as long as something is.
     pub trouble: watch::Receiver<Option<Finding>>,
 }
@@ -95,6 +96,7 @@ impl StatusWriter {
             let open = tokio::select! {
                 changed = live.changed() => changed.is_ok(),
                 changed = leading.changed() => changed.is_ok(),
+                () = writing.writer.addresses.changed() => true,
                 _ = look.tick() => {
                     writing.refused.clear();
                     true
@@ -130,9 +132,9 @@ impl Writing {
                     continue 'newest;
                 }
             }
-            let StatusWriter { oidc, clock, trouble, .. } = &self.writer;
+            let StatusWriter { oidc, clock, trouble, addresses, .. } = &self.writer;
             let mut findings = wanted::findings(&now.report, &|issuer| oidc.health(issuer), clock.now());
-            findings.extend(trouble.borrow().clone());
+            findings.extend(trouble.borrow().clone().into_iter().chain(addresses.finding()));
             self.announced.retain(|finding| findings.contains(finding));
             for finding in findings {
                 if live.has_changed().unwrap_or(false) {
@@ -148,6 +150,7 @@ impl Writing {
 
     fn wanted(&self, live: &Live) -> Vec<Wanted> {
         let StatusWriter { oidc, clock, field_manager, addresses, .. } = &self.writer;
+        let addresses = &addresses.now();
         let here = Here { addresses, field_manager, health: &|issuer| oidc.health(issuer), now: clock.now() };
         wanted::statuses(here, live)
     }

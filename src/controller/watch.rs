@@ -96,6 +96,19 @@ impl Cluster {
         Config::default().timeout(half.unwrap_or(u32::MAX).clamp(1, WATCH_SECONDS))
     }
 
+    /// Starts a watch of one Service alone.
+    pub(super) fn start_service(
+        &self,
+        name: &ObjectName,
+        batches: &mpsc::Sender<Batch>,
+        metrics: &Metrics,
+    ) -> JoinSet<()> {
+        let mut watches = Watches { cluster: self, batches, metrics, tasks: JoinSet::new() };
+        let alone = self.config().fields(&format!("metadata.name={}", name.name));
+        watches.start(Api::namespaced(self.client.clone(), &name.namespace), alone, Change::Service);
+        watches.tasks
+    }
+
     /// The namespaces to watch; `None` is all of them.
     fn scopes(&self) -> Vec<Option<&str>> {
         if self.namespaces.is_empty() { vec![None] } else { self.namespaces.iter().map(|name| Some(&**name)).collect() }

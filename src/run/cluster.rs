@@ -17,6 +17,7 @@ use super::{Base, Sockets, Stop, boot, on_control_runtime, self_signed, serve};
 use crate::config::{Cluster, Process, SessionPlace, SessionStore};
 use crate::controller::compile::Defaults;
 use crate::controller::leader::Candidate;
+use crate::controller::publish::Addresses;
 use crate::controller::report::Finding;
 use crate::controller::status::StatusWriter;
 use crate::controller::watch::{self as api, Cluster as Objects};
@@ -132,13 +133,23 @@ fn lead(
         clock: base.clock.clone(),
         field_manager: cluster.installation.controller.clone(),
         identity,
-        addresses: cluster.publish_address.clone(),
+        addresses: addresses(cluster, client, &base.metrics),
         trouble,
     };
     tokio::spawn(writer.run(live, leads.clone()));
     tokio::spawn(keeper.run(leads.clone()));
     tokio::spawn(sweep_while_leading(base.clone(), leads, store));
     tokio::spawn(candidate.run(leading, base.stopping.clone()))
+}
+
+/// The addresses of the flags. Every replica follows the Service, so that one that begins to lead knows them.
+fn addresses(cluster: &Cluster, client: &Client, metrics: &Metrics) -> Addresses {
+    let given = Addresses::given(&cluster.publish_address);
+    let Some(service) = &cluster.publish_service else { return given };
+    let objects = cluster.installation.objects(client.clone());
+    let (addresses, follower) = given.and_of_service(objects, service.clone(), metrics.clone());
+    tokio::spawn(follower.run());
+    addresses
 }
 
 async fn sweep_while_leading(base: Base, mut leads: watch::Receiver<bool>, store: Arc<dyn Store>) {

@@ -29,6 +29,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* NAMESPACE/NAME of the Service whose addresses Ingresses get; empty where there is none. */ -}}
+{{- define "portcullis.published" -}}
+{{- with .Values -}}
+{{- if .publishService -}}
+{{ .publishService }}
+{{- else if and (not .publishAddresses) (eq .service.type "LoadBalancer") -}}
+{{ $.Release.Namespace }}/{{ include "portcullis.name" $ }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* One pod, for sure. */ -}}
 {{- define "portcullis.single" -}}
 {{- if and (not .Values.autoscaling.enabled) (le (int .Values.replicas) 1) -}}true{{- end -}}

@@ -3,10 +3,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use jiff::Timestamp;
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressLoadBalancerIngress};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use crate::api::{IdentityProviderStatus, PolicyStatus, PortcullisStatus};
 use crate::controller::Live;
 use crate::controller::complaint::field_path;
+use crate::controller::publish::Entries;
 use crate::controller::report::{
     Finding, IngressState, Kind, ObjectRef, PolicyState, PortcullisState, ProviderState, Report, Severity,
 };
@@ -68,7 +68,7 @@ fn without_times(mut status: Value) -> Value {
 #[derive(Clone, Copy)]
 pub(super) struct Here<'a> {
     /// The addresses that an Ingress gets.
-    pub(super) addresses: &'a [String],
+    pub(super) addresses: &'a Entries,
     /// By what name our statuses are known.
     pub(super) field_manager: &'a str,
     /// What is known of issuers.
@@ -91,11 +91,10 @@ fn decoded<T>(objects: &Objects<T>) -> impl Iterator<Item = (&ObjectName, &T)> {
 
 /// The address, for who is served; none any more, for who is no longer ours but has it from us.
 fn ingresses<'a>(here: Here<'a>, live: &'a Live) -> impl Iterator<Item = Wanted> + 'a {
-    let addresses: Vec<_> = here.addresses.iter().map(|address| entry(address)).collect();
     decoded(&live.world.ingresses).filter_map(move |(name, ingress)| {
         let wanted = match live.report.ingresses.get(name) {
-            Some(IngressState::Served) if !addresses.is_empty() && published(ingress) != addresses => {
-                json!({"loadBalancer": {"ingress": addresses}})
+            Some(IngressState::Served) => {
+                json!({"loadBalancer": {"ingress": here.addresses.instead_of(published(ingress))?}})
             }
             // Whoever has an address keeps it: taking it away would take the host out of the DNS.
             Some(_) => return None,
@@ -106,20 +105,10 @@ fn ingresses<'a>(here: Here<'a>, live: &'a Live) -> impl Iterator<Item = Wanted>
     })
 }
 
-fn entry(address: &str) -> Value {
-    let field = if address.parse::<IpAddr>().is_ok() { "ip" } else { "hostname" };
-    json!({field: address})
-}
-
-/// The addresses that an Ingress has, without its ports.
-fn published(ingress: &Ingress) -> Vec<Value> {
+/// The addresses that an Ingress has.
+fn published(ingress: &Ingress) -> &[IngressLoadBalancerIngress] {
     let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let entries = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
-    let address = |text: &Option<String>, field: &str| text.as_ref().map(|text| json!({field: text}));
-    entries
-        .iter()
-        .filter_map(|entry| address(&entry.ip, "ip").or_else(|| address(&entry.hostname, "hostname")))
-        .collect()
+    balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default()
 }
 
 /// Whether we have written the status; the watch leaves no managed fields but ours.

@@ -4,6 +4,7 @@ use k8s_openapi::api::networking::v1::Ingress as IngressObject;
 
 use super::*;
 use crate::api::{IdentityProvider, Policy, Portcullis};
+use crate::controller::publish::Addresses;
 use crate::controller::world::Stored;
 use crate::oidc::{IssuerFailure, IssuerFault};
 
@@ -23,7 +24,7 @@ fn live(world: World, report: Report) -> Live {
 
 /// What is wanted of a world by somebody with the address 203.0.113.1.
 fn wanted(live: &Live, health: &IssuerHealth, now: &str) -> Vec<Wanted> {
-    let addresses = ["203.0.113.1".to_owned(), "lb.example".to_owned()];
+    let addresses = Addresses::given(&["203.0.113.1".to_owned(), "lb.example".to_owned()]).now();
     let health = |_: &Issuer| health.clone();
     statuses(Here { addresses: &addresses, field_manager: MANAGER, health: &health, now: at(now) }, live)
 }
@@ -49,7 +50,7 @@ fn with_addresses(entries: &Value) -> Value {
 
 #[test]
 fn who_is_served_gets_the_addresses_and_the_newest_gets_them_first() {
-    let whole = json!([{"ip": "203.0.113.1", "ports": [{"port": 443, "protocol": "TCP"}]}, {"hostname": "lb.example"}]);
+    let whole = json!([{"ip": "203.0.113.1"}, {"hostname": "lb.example"}]);
     let world = World {
         ingresses: [
             ingress("old", "2025-01-01T00:00:00Z", &json!([]), &json!({})),
@@ -61,7 +62,7 @@ fn who_is_served_gets_the_addresses_and_the_newest_gets_them_first() {
     };
     let states = ["old", "new", "done"].map(|ingress| (name(ingress), IngressState::Served));
     let live = live(world, Report { ingresses: states.into(), ..Report::default() });
-    let entries = with_addresses(&json!([{"ip": "203.0.113.1"}, {"hostname": "lb.example"}]));
+    let entries = with_addresses(&whole);
     assert_eq!(said(&live), [("new".to_owned(), entries.clone()), ("old".to_owned(), entries)]);
 }
 
