@@ -27,6 +27,7 @@ mod statuses;
 mod stored_sessions;
 mod tasks;
 mod two_installations;
+mod validation;
 mod watch;
 
 use std::pin::Pin;
@@ -59,6 +60,7 @@ type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 pub const JOURNEYS: &[Journey] = &[
     Journey { name: "statuses", needs: Needs::Cluster, run: |bed| Box::pin(statuses::journey(bed)) },
     Journey { name: "two-installations", needs: Needs::Cluster, run: |bed| Box::pin(two_installations::journey(bed)) },
+    Journey { name: "validation", needs: Needs::Cluster, run: |bed| Box::pin(async { validation::journey(bed) }) },
     Journey { name: "issuers", needs: Needs::Cluster, run: |bed| Box::pin(issuers::journey(bed)) },
     Journey { name: "roles", needs: Needs::Cluster, run: |bed| Box::pin(roles::journey(bed)) },
     Journey {

@@ -8,6 +8,7 @@ mod duration;
 mod identity_provider;
 mod policy;
 mod portcullis;
+mod validation;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub type Unknown = BTreeMap<String, serde_json::Value>;
 
 /// The definitions of our kinds, as `crds/` has them.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![Portcullis::crd(), IdentityProvider::crd(), Policy::crd()]
+    [Portcullis::crd(), IdentityProvider::crd(), Policy::crd()].map(validation::validated).into()
 }
 
 /// The definitions as files: name and YAML text.

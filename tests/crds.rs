@@ -71,6 +71,22 @@ fn null_reaches_compile_instead_of_being_pruned() {
 }
 
 #[test]
+fn every_rule_says_what_to_do_and_no_list_may_be_empty() {
+    let mut wrong = Vec::new();
+    for (kind, spec) in specs() {
+        visit(&spec, &format!("{kind}/spec"), &mut |path, schema| {
+            let rules: Vec<&Value> = schema["x-kubernetes-validations"].as_array().into_iter().flatten().collect();
+            let remedied = |rule: &&Value| rule["message"].as_str().is_some_and(|message| message.contains("; "));
+            let filled = schema["minItems"] == 1 || rules.iter().any(|rule| rule["rule"] == "size(self) > 0");
+            if !rules.iter().all(remedied) || (schema["type"] == "array" && !filled) {
+                wrong.push(path.to_owned());
+            }
+        });
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
 fn a_written_field_with_nothing_behind_it_is_not_an_absent_one() {
     let policy: Policy = serde_json::from_value(json!({
         "apiVersion": "portcullis.dev/v1alpha1", "kind": "Policy", "metadata": {},

@@ -156,7 +156,7 @@ impl User {
             objects::tls_secret(name, "web", &bed.authority.issue(&[&format!("{name}.localhost")])),
             objects::service(name, "web"),
             objects::endpoints(name, "web", &["10.244.1.1"]),
-            objects::policy(name, "web", &json!([{"name": "nobody", "effect": "Allow"}])),
+            objects::policy(name, "web", &json!([{"name": "nobody", "effect": "Deny", "unknown": true}])),
             ingress,
         ]);
         bed.cluster.apply(&applied);

@@ -185,11 +185,22 @@ impl Cluster {
 
     /// `kubectl apply` with further arguments, such as `--validate=warn`.
     pub fn apply_with(&self, arguments: &[&str], objects: &[Value]) {
+        let result = self.try_apply(arguments, objects);
+        assert!(result.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&result.stderr));
+    }
+
+    fn try_apply(&self, arguments: &[&str], objects: &[Value]) -> Output {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
         let mut command = self.kubectl_command();
         command.args(["apply", "--filename", "-"]).args(arguments);
-        let result = tokio::task::block_in_place(|| with_input(&mut command, list.as_bytes()));
-        assert!(result.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&result.stderr));
+        tokio::task::block_in_place(|| with_input(&mut command, list.as_bytes()))
+    }
+
+    /// `kubectl apply` where each object must be refused; gives what it says.
+    pub fn refuses(&self, objects: &[Value]) -> String {
+        let result = self.try_apply(&["--validate=strict"], objects);
+        assert!(!result.status.success(), "kubectl apply takes {objects:?}");
+        String::from_utf8_lossy(&result.stderr).into_owned()
     }
 
     /// `kubectl apply`, as a careful person runs it.
