@@ -37,10 +37,6 @@ const LOAD: usize = 2;
 
 const CRDS: [&str; 3] = ["identityproviders", "policies", "portcullises"];
 
-/// What Portcullis itself has written, so that a new installation signs nobody out, and where.
-const WRITTEN: [&str; 3] =
-    ["Namespace//portcullis-system", "Secret/portcullis-system/portcullis-keys", "Lease/portcullis-system/portcullis"];
-
 pub async fn journey(bed: &Bed) {
     let cluster = &bed.cluster;
     bed.clear();
@@ -73,9 +69,10 @@ pub async fn journey(bed: &Bed) {
     helm(bed, &["uninstall", "portcullis"]);
     ended(bed).await;
     let kinds = CRDS.map(|kind| format!("CustomResourceDefinition//{kind}.portcullis.dev"));
-    assert_eq!(left(bed, &before), WRITTEN.map(str::to_owned).into_iter().chain(kinds.clone()).collect());
+    // The namespace is whose it was before the installation.
+    let namespace = format!("Namespace//{INSTALLATION}");
+    assert_eq!(left(bed, &before), kinds.into_iter().chain([namespace]).collect());
     cluster.kubectl(&["delete", "namespace", INSTALLATION, "--timeout=60s"]);
-    assert_eq!(left(bed, &before), BTreeSet::from(kinds));
 
     cluster.apply_folder("crds");
     cluster.apply_folder("manifests");

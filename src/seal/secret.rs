@@ -1,5 +1,8 @@
-//! The key ring in a Kubernetes Secret: created by `create` alone, read where it exists, replaced by nothing but its own
-//! next form, and only as it was read.
+//! The key ring in a Kubernetes Secret: put where there is none, read where it exists, replaced by nothing but its own next
+//! form, and only as it was read.
+//!
+//! An installation brings the Secret without data, so that it goes with the installation; an annotation of ours tells one
+//! that is still to be filled from one that was emptied.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as SecretObject;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 
 use crate::secret::Secret;
 
@@ -17,17 +20,24 @@ const TYPE: &str = "portcullis.dev/key-ring";
 const DATA_KEY: &str = "ring";
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Reads the ring from the Secret `name` in `namespace`, or creates it. An unreadable ring is an error, never replaced.
+/// Tells a Secret that held a ring.
+const FILLED: &str = "portcullis.dev/filled";
+
+/// Reads the ring from the Secret `name` in `namespace`, or makes it. An unreadable ring is an error, never replaced.
 pub async fn load_or_create(client: Client, namespace: &str, name: &str) -> Result<StoredRing, RingError> {
-    match StoredRing::read(client.clone(), namespace, name).await {
-        Err(RingError::Missing { .. }) => {}
-        found => return found,
-    }
-    let ring = KeyRing::generate();
+    let secret = format!("{namespace}/{name}");
     let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
-    let fresh = object(name, &ring);
-    match in_time(&format!("{namespace}/{name}"), api.create(&PostParams::default(), &fresh)).await {
-        Ok(object) => StoredRing::of(object, &format!("{namespace}/{name}")),
+    let found = in_time(&secret, api.get_opt(name)).await?;
+    let write = PostParams::default();
+    let made = match found {
+        Some(object) if is_unfilled(&object) => {
+            in_time(&secret, api.replace(name, &write, &filled(object, &KeyRing::generate()))).await
+        }
+        Some(object) => return StoredRing::of(object, &secret),
+        None => in_time(&secret, api.create(&write, &filled(unfilled(name), &KeyRing::generate()))).await,
+    };
+    match made {
+        Ok(object) => StoredRing::of(object, &secret),
         // Another replica was faster: its ring is the ring.
         Err(RingError::Changed { .. }) => StoredRing::read(client, namespace, name).await,
         Err(error) => Err(error),
@@ -69,14 +79,12 @@ impl StoredRing {
 
     /// Puts another form of the ring into its place, unless somebody changed that meanwhile.
     pub async fn replace(self, client: Client, ring: &KeyRing) -> Result<Self, RingError> {
-        let Self { mut object, .. } = self;
+        let Self { object, .. } = self;
         let (namespace, name) = (object.metadata.namespace.clone(), object.metadata.name.clone());
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
         let secret = format!("{namespace}/{name}");
-        let text = ByteString(ring.serialize().expose().clone());
-        object.data.get_or_insert_default().insert(DATA_KEY.to_owned(), text);
         let api: Api<SecretObject> = Api::namespaced(client, &namespace);
-        let object = in_time(&secret, api.replace(&name, &PostParams::default(), &object)).await?;
+        let object = in_time(&secret, api.replace(&name, &PostParams::default(), &filled(object, ring))).await?;
         Self::of(object, &secret)
     }
 }
@@ -99,13 +107,23 @@ async fn in_time<T>(secret: &str, call: impl Future<Output = kube::Result<T>>) -
     }
 }
 
-fn object(name: &str, ring: &KeyRing) -> SecretObject {
+fn is_unfilled(object: &SecretObject) -> bool {
+    object.data.as_ref().is_none_or(BTreeMap::is_empty) && !object.annotations().contains_key(FILLED)
+}
+
+fn unfilled(name: &str) -> SecretObject {
     SecretObject {
         metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
         type_: Some(TYPE.to_owned()),
-        data: Some(BTreeMap::from([(DATA_KEY.to_owned(), ByteString(ring.serialize().expose().clone()))])),
         ..SecretObject::default()
     }
+}
+
+/// The Secret with a ring in it.
+fn filled(mut object: SecretObject, ring: &KeyRing) -> SecretObject {
+    object.annotations_mut().insert(FILLED.to_owned(), "true".to_owned());
+    object.data.get_or_insert_default().insert(DATA_KEY.to_owned(), ByteString(ring.serialize().expose().clone()));
+    object
 }
 
 #[cfg(test)]

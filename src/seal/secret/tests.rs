@@ -11,7 +11,9 @@ async fn load(api: &FakeApi) -> Result<KeyRing, RingError> {
 fn holding(data: &Value) -> FakeApi {
     let api = FakeApi::default();
     api.put(json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "portcullis-keys", "namespace": "portcullis"}, "data": data,
+        "apiVersion": "v1", "kind": "Secret", "data": data, "metadata": {
+            "name": "portcullis-keys", "namespace": "portcullis", "annotations": {FILLED: "true"},
+        },
     }));
     api
 }
@@ -27,6 +29,20 @@ async fn the_first_start_creates_the_ring_and_the_next_reads_it() {
 
     let read = load(&api).await.unwrap();
     assert_eq!(read.serialize(), created.serialize());
+    assert_eq!(api.secrets(), secrets, "reading changes nothing");
+}
+
+#[tokio::test]
+async fn a_secret_that_came_with_the_installation_is_filled_once() {
+    let api = FakeApi::default();
+    api.put(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": TYPE,
+        "metadata": {"name": "portcullis-keys", "namespace": "portcullis", "labels": {"app": "a"}},
+    }));
+    let made = load(&api).await.unwrap();
+    let secrets = api.secrets();
+    assert_eq!((secrets.len(), &secrets[0]["metadata"]["labels"]["app"]), (1, &json!("a")));
+    assert_eq!(load(&api).await.unwrap().serialize(), made.serialize());
     assert_eq!(api.secrets(), secrets, "reading changes nothing");
 }
 
