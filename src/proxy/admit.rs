@@ -35,6 +35,7 @@ pub struct CanonicalRequest {
     version: Version,
     fields: HeaderMap,
     upgrade: Option<WebSocket>,
+    traced: bool,
 }
 
 /// Why a request is refused before anything is decided over it.
@@ -143,6 +144,12 @@ impl CanonicalRequest {
     /// Continues a trace, in the place of what the client says of one.
     pub(super) fn continue_trace(&mut self, trace: &Trace) {
         trace.write(&mut self.fields);
+        self.traced = true;
+    }
+
+    /// Whether `traceparent` is ours.
+    pub(super) fn is_traced(&self) -> bool {
+        self.traced
     }
 
     /// The request to go on as a WebSocket, taken out.
@@ -188,7 +195,7 @@ pub fn admit(mut parts: request::Parts, conn: &Conn, limits: &Limits) -> Result<
     let (target, wire) = target_of(&parts.uri)?;
     let upgrade = if read.upgrades { WebSocket::asked_for(&mut parts)? } else { None };
     let request::Parts { method, version, headers: fields, .. } = parts;
-    Ok(CanonicalRequest { method, host, authority, port, target, wire, version, fields, upgrade })
+    Ok(CanonicalRequest { method, host, authority, port, target, wire, version, fields, upgrade, traced: false })
 }
 
 /// Methods are upper-case tokens; `CONNECT` and `TRACE` are never forwarded.

@@ -124,8 +124,9 @@ pub(super) fn outbound(request: &CanonicalRequest, ours: &Outbound<'_>) -> Vec<u
     head.add(&HOST, ours.authority.as_bytes());
     let client = request.fields();
     let listed = Listed::by(client);
+    let ours_too = |name: &HeaderName| request.is_traced() && *name == TRACEPARENT;
     for (name, value) in client {
-        if passes_upstream(name.as_str()) && !listed.names(name) {
+        if passes_upstream(name.as_str()) && (!listed.names(name) || ours_too(name)) {
             head.add(name, value.as_bytes());
         }
     }
@@ -372,9 +373,13 @@ fn add_identity(head: &mut Lines, rendered: &IdentityHeaders, wanted: &[Identity
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::admit::admit;
     use super::super::conn::Transport;
     use super::*;
+    use crate::budget::Limits;
     use crate::host::Authority;
+    use crate::metrics::Metrics;
+    use crate::trace::Tracer;
 
     /// The fields of a head.
     fn lines(head: Lines) -> Vec<(String, String)> {
@@ -433,6 +438,32 @@ mod tests {
             assert_eq!(seen, expected("http", "app.test:8080", "8080"), "{written}");
         }
         assert_eq!(told(Transport::Plain, 443, "[::1]:1"), expected("http", "[::1]:443", "443"));
+    }
+
+    #[test]
+    fn a_client_cannot_strike_our_trace_by_listing_it() {
+        let address = "192.0.2.7:1".parse().unwrap();
+        let conn = Conn::new(address, address, Transport::Plain, Pseudonym::new());
+        let request = http::Request::get("/").header("host", "app.test").header("connection", "traceparent");
+        let parts = request.header("traceparent", "theirs").body(()).unwrap().into_parts().0;
+        let mut request = admit(parts, &conn, &Limits::default()).unwrap();
+        let sent = |request: &CanonicalRequest| {
+            let ours = Outbound {
+                conn: &conn,
+                id: RequestId(1),
+                authority: request.authority(),
+                host: request.host(),
+                port: request.port(),
+                framing: Framing::None,
+                websocket: false,
+                identity: None,
+            };
+            let text = String::from_utf8(outbound(request, &ours)).unwrap();
+            text.lines().filter_map(|line| line.strip_prefix("traceparent: ")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(sent(&request), Vec::<String>::new());
+        request.continue_trace(&Tracer::new(1.0, Metrics::new()).begin(&HeaderMap::new(), (7, [8, 9]), 0, 0));
+        assert_eq!(sent(&request), [format!("00-{:032x}-{:016x}-01", 7, 9)]);
     }
 
     #[test]
