@@ -177,9 +177,7 @@ impl<'a> Sending<'a> {
         let within = self.exchange.route.settings.connect_timeout.unwrap_or(upstreams.limits().connect);
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let within = left.map_or(within, |left| left.min(within));
-        let connected = upstreams.connect(address, &self.backend.endpoints, within).await;
-        upstreams.note_connect(address, connected.as_ref().err());
-        connected
+        upstreams.connect(address, &self.backend.endpoints, within).await
     }
 
     /// The head as it is sent, rebuilt.

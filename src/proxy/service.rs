@@ -84,7 +84,7 @@ impl Shared {
 impl Service {
     /// A service for this thread.
     pub(super) fn new(shared: Shared, tunnels: Tunnels, deadlines: Deadlines) -> Self {
-        let upstreams = Upstreams::new(Arc::clone(&shared.limits), tunnels, deadlines);
+        let upstreams = Upstreams::new(Arc::clone(&shared.limits), tunnels, deadlines, shared.metrics.clone());
         Self { shared, upstreams, ids: RefCell::new(make_rng()) }
     }
 
@@ -272,8 +272,8 @@ impl Service {
 
     /// The trace that a request belongs to, which begins with its head.
     fn trace(&self, tracer: &Tracer, request: &Request<Incoming>, begun: u64) -> Box<Trace> {
+        let trace_id = self.new_id().0;
         let mut ids = self.ids.borrow_mut();
-        let trace_id = u128::from(ids.next_u64()) << 64 | u128::from(ids.next_u64());
         let random = (trace_id, [ids.next_u64(), ids.next_u64()]);
         let start_ns = u64::try_from(self.shared.clock.now().as_nanosecond()).unwrap_or_default();
         tracer.begin(request.headers(), random, start_ns, begun)

@@ -76,11 +76,6 @@ impl Tunnels {
         Self { open: Arc::default(), metrics }
     }
 
-    /// Where they are counted.
-    pub(super) fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
     /// A place for one more tunnel, unless its owner has as many as are granted.
     pub(super) fn place(&self, person: Option<&Identity>, peer: IpAddr, granted: usize) -> Option<Place> {
         let owner = person.cloned().map_or(Owner::Address(peer), Owner::Person);

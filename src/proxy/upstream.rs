@@ -24,6 +24,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::budget::Limits;
 use crate::identity::Identity;
+use crate::metrics::Metrics;
 use crate::route::EndpointSet;
 
 use super::body::RequestBody;
@@ -51,6 +52,7 @@ struct Pools {
     turn: Cell<u32>,
     tunnels: Tunnels,
     deadlines: Deadlines,
+    metrics: Metrics,
 }
 
 /// A connection that waits for work.
@@ -96,8 +98,9 @@ impl ConnectError {
 
 impl Upstreams {
     /// Empty pools. Called on the data thread, whose local tasks look after them.
-    pub(super) fn new(limits: Arc<Limits>, tunnels: Tunnels, deadlines: Deadlines) -> Self {
-        let pools = Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels, deadlines });
+    pub(super) fn new(limits: Arc<Limits>, tunnels: Tunnels, deadlines: Deadlines, metrics: Metrics) -> Self {
+        let pools =
+            Rc::new(Pools { limits, idle: RefCell::default(), turn: Cell::new(0), tunnels, deadlines, metrics });
         spawn_local(sweep(Rc::downgrade(&pools)));
         Self(pools)
     }
@@ -115,11 +118,6 @@ impl Upstreams {
     /// A place for one more tunnel of a person or, where nobody signed in, of an address.
     pub(super) fn tunnel_place(&self, person: Option<&Identity>, peer: IpAddr) -> Option<Place> {
         self.0.tunnels.place(person, peer, self.0.limits.tunnels)
-    }
-
-    /// Counts whether an endpoint took a connection.
-    pub(super) fn note_connect(&self, endpoint: SocketAddr, error: Option<&ConnectError>) {
-        self.0.tunnels.metrics().upstream_connect(endpoint, error.map(ConnectError::name));
     }
 
     /// The endpoint whose turn it is, another one than `failed` where there is one.
@@ -151,15 +149,17 @@ impl Upstreams {
         None
     }
 
-    /// Opens a connection to an endpoint.
+    /// Opens a connection to an endpoint, and counts whether that could be done.
     pub(super) async fn connect(
         &self,
         address: SocketAddr,
         endpoints: &EndpointSet,
         within: Duration,
     ) -> Result<Lease, ConnectError> {
-        let opened = timeout(within, Connection::open(address)).await.map_err(|_| ConnectError::Timeout)?;
-        let connection = Box::new(opened.map_err(ConnectError::Refused)?);
+        let opened = timeout(within, Connection::open(address)).await.map_err(|_| ConnectError::Timeout);
+        let opened = opened.and_then(|opened| opened.map_err(ConnectError::Refused));
+        self.0.metrics.upstream_connect(address, opened.as_ref().err().map(ConnectError::name));
+        let connection = Box::new(opened?);
         let pools = Rc::downgrade(&self.0);
         Ok(Lease { connection, address, endpoints: endpoints.clone(), pools, reused: false })
     }
@@ -240,7 +240,6 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
-    use crate::metrics::Metrics;
 
     fn endpoints(ports: std::ops::Range<u16>) -> EndpointSet {
         let set = EndpointSet::default();
@@ -249,7 +248,9 @@ mod tests {
     }
 
     async fn with_pools(test: impl FnOnce(Upstreams)) {
-        let pools = || Upstreams::new(Arc::default(), Tunnels::new(Metrics::new()), Deadlines::default());
+        let metrics = Metrics::new();
+        let tunnels = Tunnels::new(metrics.clone());
+        let pools = || Upstreams::new(Arc::default(), tunnels, Deadlines::default(), metrics);
         LocalSet::new().run_until(async { test(pools()) }).await;
     }
 

@@ -68,9 +68,9 @@ pub(in crate::proxy) struct Unanswered {
 pub(in crate::proxy) struct Switched {
     /// What came behind the head.
     pub received: Bytes,
-    /// Its halves.
+    /// What comes.
     pub reader: OwnedReadHalf,
-    /// See `reader`.
+    /// What goes.
     pub writer: OwnedWriteHalf,
 }
 

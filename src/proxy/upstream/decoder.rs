@@ -73,7 +73,7 @@ impl Decoder {
     pub(super) fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Fault> {
         match self {
             Self::Length(left) => Ok(data(received, left)),
-            Self::UntilClose => Ok(data(received, &mut u64::MAX.clone())),
+            Self::UntilClose => Ok(data(received, &mut { u64::MAX })),
             Self::Chunked(chunked) => chunked.take(received),
         }
     }

@@ -98,7 +98,9 @@ impl Head {
                     }
                 }
             }
-            _ if passes_downstream(&name, &value) => drop(self.fields.try_append(name, value)),
+            _ if passes_downstream(&name, &value) => {
+                self.fields.append(name, value);
+            }
             _ => {}
         }
         Ok(())
