@@ -4,6 +4,7 @@ pub mod admit;
 mod attempt;
 pub mod authenticate;
 pub mod body;
+pub mod client_body;
 mod conn;
 mod connection;
 mod cork;

@@ -11,7 +11,6 @@ use std::task::Poll;
 
 use http::Method;
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::audit::RequestId;
@@ -20,6 +19,7 @@ use crate::route::Backend;
 
 use super::admit::CanonicalRequest;
 use super::body::{RequestBody, Upload, UploadState};
+use super::client_body::ClientBody;
 use super::forward::Exchange;
 use super::headers::{self, Framing, Outbound};
 use super::rejection::{Refusal, Rejection};
@@ -92,7 +92,7 @@ impl<'a> Sending<'a> {
         exchange: &'a Exchange<'a>,
         request: &'a CanonicalRequest,
         id: RequestId,
-        body: &Incoming,
+        body: &ClientBody,
         websocket: bool,
     ) -> Result<Self, UpstreamError> {
         let settings = &exchange.route.settings;
@@ -108,7 +108,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends it; gives the head of the response.
-    pub(super) async fn response(&self, body: Incoming) -> Result<Answer, UpstreamError> {
+    pub(super) async fn response(&self, body: ClientBody) -> Result<Answer, UpstreamError> {
         let limit = self.exchange.route.settings.request_body_limit;
         let (body, upload) =
             RequestBody::of(body, limit, self.exchange.idle_limit(), self.exchange.upstreams.limits().body_rate);
@@ -225,7 +225,7 @@ impl<'a> Sending<'a> {
 
 /// How a body is delimited upstream: by its length where the client told it, else in chunks. A request that has no body
 /// says so where its method expects one (RFC 9110 section 8.6).
-fn framing_of(method: &Method, body: &Incoming) -> Framing {
+fn framing_of(method: &Method, body: &ClientBody) -> Framing {
     if body.is_end_stream() {
         let expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
         return if expected { Framing::Length(0) } else { Framing::None };

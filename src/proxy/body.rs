@@ -12,12 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::audit::Outcome;
 use crate::budget::owed;
 
+use super::client_body::ClientBody;
 use super::headers;
 use super::upstream::{Fault, Lease};
 
@@ -62,7 +62,7 @@ pub enum BodyError {
     TooLarge,
     /// The client's end is broken.
     #[error("the body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The upstream's end is.
     #[error("the upstream broke off")]
     Upstream(#[source] Fault),
@@ -71,7 +71,7 @@ pub enum BodyError {
 /// A request body on its way upstream.
 pub(super) enum RequestBody {
     Empty,
-    Streamed { body: Incoming, upload: Rc<Upload>, idle: Idle },
+    Streamed { body: ClientBody, upload: Rc<Upload>, idle: Idle },
 }
 
 /// How far a request body has come, for those who wait for its response.
@@ -258,7 +258,7 @@ impl Drop for Streamed {
 impl RequestBody {
     /// A body as it comes from the client, with at most `limit` bytes, and behind its `rate` (bytes a second) for at most
     /// `idle`.
-    pub(super) fn of(body: Incoming, limit: Option<u64>, idle: Duration, rate: usize) -> (Self, Option<Rc<Upload>>) {
+    pub(super) fn of(body: ClientBody, limit: Option<u64>, idle: Duration, rate: usize) -> (Self, Option<Rc<Upload>>) {
         if body.is_end_stream() {
             return (Self::Empty, None);
         }
@@ -321,7 +321,7 @@ impl Body for RequestBody {
             Some(Ok(frame)) => frame.into_data().ok(),
             Some(Err(error)) => {
                 upload.becomes(UploadState::Broken);
-                return Poll::Ready(Some(Err(BodyError::Broken(error))));
+                return Poll::Ready(Some(Err(error)));
             }
             None => None,
         };

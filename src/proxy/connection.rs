@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::path::TARGET_LIMIT;
 
 use super::body::ProxyBody;
+use super::client_body::ClientBody;
 use super::conn::{Conn, Open, Transport};
 use super::cork::Corked;
 use super::deadlines::Deadlines;
@@ -138,6 +139,7 @@ impl Thread {
         let (service, conn, pulse) = (Rc::clone(&self.service), Rc::clone(conn), Arc::clone(pulse));
         service_fn(move |request: Request<Incoming>| {
             let active = pulse.begin();
+            let request = request.map(if streams.is_some() { ClientBody::Http2 } else { ClientBody::Http1 });
             let progress = streams.as_ref().map(Streams::announce);
             answer(Rc::clone(&service), Rc::clone(&conn), request, active, progress)
         })
@@ -183,7 +185,7 @@ impl Thread {
 async fn answer(
     service: Rc<service::Service>,
     conn: Rc<Conn>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     active: Active,
     progress: Option<Rc<Progress>>,
 ) -> Result<Response<Tracked>, Infallible> {

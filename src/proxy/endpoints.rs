@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::header::{ALLOW, HeaderValue, SET_COOKIE};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::audit::{Kind, RequestId};
@@ -23,6 +22,7 @@ use crate::route::{Access, Route};
 use crate::snapshot::Snapshot;
 
 use super::admit::{CanonicalRequest, Scheme};
+use super::client_body::ClientBody;
 use super::negotiation::Form;
 use super::pages::{self, Page};
 use super::rejection::{Refusal, Rejection};
@@ -117,7 +117,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// Answers: over HTTPS alone and on hosts that have something to guard, but for the stylesheet.
-    pub async fn answer(self, asked: Asked<'_>, scheme: Scheme, body: Incoming) -> Result<Answer, Rejection> {
+    pub async fn answer(self, asked: Asked<'_>, scheme: Scheme, body: ClientBody) -> Result<Answer, Rejection> {
         if self != Self::Stylesheet && !asked.snapshot.routes.guards(asked.host()) {
             return Err(Refusal::NotFound.into());
         }
@@ -276,7 +276,7 @@ impl From<&LoginError> for Rejection {
 }
 
 /// Reads a body that nobody needs, within its limits, so that the connection can go on.
-async fn drain(body: Incoming, shared: &Shared) -> Result<(), Rejection> {
+async fn drain(body: ClientBody, shared: &Shared) -> Result<(), Rejection> {
     let limits = &shared.limits;
     let whole = Limited::new(body, limits.own_body_bytes).collect();
     match timeout(limits.body_idle, whole).await {

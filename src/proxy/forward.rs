@@ -11,7 +11,6 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::Frame;
-use hyper::body::Incoming;
 use tokio::task::spawn_local;
 
 use crate::audit::{self, Event, Kind, Outcome, Slot};
@@ -22,6 +21,7 @@ use crate::session::Session;
 use super::admit::CanonicalRequest;
 use super::attempt::{Answer, Sending, UpstreamError};
 use super::body::{self, ProxyBody, Stream};
+use super::client_body::ClientBody;
 use super::conn::Conn;
 use super::headers::{self, Answered};
 use super::tunnel::{Tunnel, WebSocket};
@@ -68,7 +68,7 @@ pub async fn forward(
     permit: Permit<Slot>,
     request: &CanonicalRequest,
     upgrade: Option<WebSocket>,
-    body: Incoming,
+    body: ClientBody,
     exchange: Exchange<'_>,
 ) -> Result<Response<ProxyBody>, Failed> {
     let (slot, verdict, passage) = permit.spend();

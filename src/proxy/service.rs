@@ -10,7 +10,6 @@ use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use rand::rngs::StdRng;
 use rand::{Rng, make_rng};
 
@@ -29,6 +28,7 @@ use crate::trace::{Trace, Tracer};
 use super::admit::{CanonicalRequest, Conn, Scheme, admit};
 use super::authenticate::{Caller, Person, authenticate};
 use super::body::{ProxyBody, own};
+use super::client_body::ClientBody;
 use super::deadlines::Deadlines;
 use super::endpoints::{self, Asked, Endpoint};
 use super::forward::{self, Exchange, SessionEnd, forward};
@@ -89,7 +89,7 @@ impl Service {
     }
 
     /// Answers one request; cannot fail. Where no place is `granted`, the answer says so.
-    pub async fn handle(&self, request: Request<Incoming>, conn: &Conn, granted: bool) -> Response<ProxyBody> {
+    pub async fn handle(&self, request: Request<ClientBody>, conn: &Conn, granted: bool) -> Response<ProxyBody> {
         let Shared { reader, audit, metrics, clock, .. } = &self.shared;
         let begun = clock.monotonic_ns();
         let snapshot = reader.load();
@@ -137,7 +137,7 @@ impl Service {
     /// The way of a request, in order.
     async fn serve<'s>(
         &self,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         conn: &Conn,
         snapshot: &'s Snapshot,
         trail: &mut Trail<'s>,
@@ -234,7 +234,7 @@ impl Service {
         &self,
         permit: Permit<Slot>,
         caller: Caller,
-        body: Incoming,
+        body: ClientBody,
         (conn, route): (&Conn, &Arc<Route>),
         trail: &mut Trail<'_>,
     ) -> Response<ProxyBody> {
@@ -271,7 +271,7 @@ impl Service {
     }
 
     /// The trace that a request belongs to, which begins with its head.
-    fn trace(&self, tracer: &Tracer, request: &Request<Incoming>, begun: u64) -> Box<Trace> {
+    fn trace(&self, tracer: &Tracer, request: &Request<ClientBody>, begun: u64) -> Box<Trace> {
         let trace_id = self.new_id().0;
         let mut ids = self.ids.borrow_mut();
         let random = (trace_id, [ids.next_u64(), ids.next_u64()]);
