@@ -16,7 +16,7 @@ use crate::trace::Trace;
 
 pub use super::conn::{Conn, Scheme, Transport};
 use super::rejection::{Refusal, Rejection};
-use super::tunnel::WebSocket;
+use super::tunnel::asks_for_websocket;
 
 /// `Cookie` fields of one request; HTTP/2 may split the cookie string into as many (RFC 9113 section 8.2.3).
 const COOKIE_CRUMBS: usize = 32;
@@ -34,7 +34,7 @@ pub struct CanonicalRequest {
     wire: PathAndQuery,
     version: Version,
     fields: HeaderMap,
-    upgrade: Option<WebSocket>,
+    websocket: bool,
     traced: bool,
 }
 
@@ -138,7 +138,7 @@ impl CanonicalRequest {
 
     /// Whether the client asks to go on as a WebSocket.
     pub fn is_websocket(&self) -> bool {
-        self.upgrade.is_some()
+        self.websocket
     }
 
     /// Continues a trace, in the place of what the client says of one.
@@ -150,11 +150,6 @@ impl CanonicalRequest {
     /// Whether `traceparent` is ours.
     pub(super) fn is_traced(&self) -> bool {
         self.traced
-    }
-
-    /// The request to go on as a WebSocket, taken out.
-    pub(super) fn take_upgrade(&mut self) -> Option<WebSocket> {
-        self.upgrade.take()
     }
 
     /// Host and port as the client wrote them, canonical.
@@ -183,7 +178,7 @@ impl fmt::Debug for CanonicalRequest {
 }
 
 /// Makes the canonical request of a raw head.
-pub fn admit(mut parts: request::Parts, conn: &Conn, limits: &Limits) -> Result<CanonicalRequest, BadRequest> {
+pub fn admit(parts: request::Parts, conn: &Conn, limits: &Limits) -> Result<CanonicalRequest, BadRequest> {
     check_method(&parts.method)?;
     let read = Read::of(&parts.headers, conn)?;
     read.check_sizes(parts.headers.len(), limits)?;
@@ -193,9 +188,9 @@ pub fn admit(mut parts: request::Parts, conn: &Conn, limits: &Limits) -> Result<
     }
     let (authority, Authority { host, port }) = authority_of(&parts.uri, read.host, parts.version)?;
     let (target, wire) = target_of(&parts.uri)?;
-    let upgrade = if read.upgrades { WebSocket::asked_for(&mut parts)? } else { None };
+    let websocket = read.upgrades && asks_for_websocket(&parts)?;
     let request::Parts { method, version, headers: fields, .. } = parts;
-    Ok(CanonicalRequest { method, host, authority, port, target, wire, version, fields, upgrade, traced: false })
+    Ok(CanonicalRequest { method, host, authority, port, target, wire, version, fields, websocket, traced: false })
 }
 
 /// Methods are upper-case tokens; `CONNECT` and `TRACE` are never forwarded.

@@ -1,18 +1,19 @@
 //! One client connection: handshake, version, requests, deadlines, goodbye.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,13 +31,12 @@ use super::conn::{Conn, Open, Transport};
 use super::cork::Corked;
 use super::deadlines::Deadlines;
 use super::headers::Pseudonym;
+use super::http1::{self, Socket};
 use super::pulse::{Active, Pulse, Tracked, Verdict, Watched};
+use super::rejection::Refusal;
 use super::service;
 use super::streams::{Progress, Streams};
 use super::tls::{Handshake, Tls};
-
-/// Bytes that hyper buffers of a head or of a response, an HTTP/1 connection.
-const BUFFER: usize = 64 * 1024;
 
 /// Bytes of a response that wait for their window, an HTTP/2 stream.
 const STREAM_BUFFER: usize = 16 * 1024;
@@ -72,7 +72,7 @@ impl Thread {
     pub(super) async fn serve_plain(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, open: Rc<Open>) {
         let Ok(local) = stream.local_addr() else { return };
         let conn = self.conn((peer, local), Transport::Plain, open);
-        self.serve_http1(stream, conn).await;
+        self.serve_http1(Socket::Plain(stream), conn).await;
     }
 
     /// Shakes hands and serves what was agreed on.
@@ -85,23 +85,23 @@ impl Thread {
         if h2 {
             self.serve_http2(stream, conn).await;
         } else {
-            self.serve_http1(stream, conn).await;
+            self.serve_http1(Socket::Tls(Box::new(stream)), conn).await;
         }
     }
 
-    async fn serve_http1<S>(self: Rc<Self>, stream: S, conn: Conn)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (pulse, conn) = (self.pulse(true), Rc::new(conn));
-        let io = TokioIo::new(Watched { stream, pulse: Arc::clone(&pulse) });
-        let service = self.service(&conn, &pulse, None);
-        let connection = http1_builder(&self.limits).serve_connection(io, service).with_upgrades();
-        if let Err(error) = self.watch(connection, &pulse, None).await
-            && error.is_parse()
-        {
-            self.service.unparsed(&conn, &error);
-        }
+    async fn serve_http1(self: Rc<Self>, stream: Socket, conn: Conn) {
+        let (pulse, leaving) = (self.pulse(true), Cell::new(false));
+        let answers = async |request: Result<Request<ClientBody>, Refusal>| {
+            let active = pulse.begin();
+            match request {
+                Ok(request) => answer(&self.service, &conn, request, active, None).await,
+                Err(refusal) => self.service.unparsed(&conn, refusal).map(|body| Tracked::new(body, active, None)),
+            }
+        };
+        let socket = Watched { stream, pulse: Arc::clone(&pulse) };
+        let head_bytes = self.limits.header_bytes + TARGET_LIMIT;
+        let connection = Box::pin(http1::serve(socket, head_bytes, &leaving, answers));
+        self.watch(Http1 { connection, leaving: &leaving }, &pulse, None).await;
     }
 
     async fn serve_http2<S>(self: Rc<Self>, stream: S, conn: Conn)
@@ -110,12 +110,12 @@ impl Thread {
     {
         let (pulse, streams) = (self.pulse(false), Streams::new(self.limits.body_rate));
         let io = TokioIo::new(Corked::new(Watched { stream, pulse: Arc::clone(&pulse) }));
-        let service = self.service(&Rc::new(conn), &pulse, Some(streams.clone()));
+        let service = self.service(&Rc::new(conn), &pulse, streams.clone());
         // Boxed, since the future of a stream is moved several times on its way to a task of its own.
         let service = service_fn(move |request| Box::pin(service.call(request)));
         let connection = http2_builder(&self.limits, streams.clone()).serve_connection(io, service);
         // What ends an HTTP/2 connection was told to the client by GOAWAY.
-        drop(self.watch(connection, &pulse, Some(&streams)).await);
+        self.watch(connection, &pulse, Some(&streams)).await;
     }
 
     fn conn(&self, (peer, local): (SocketAddr, SocketAddr), transport: Transport, open: Rc<Open>) -> Conn {
@@ -128,25 +128,27 @@ impl Thread {
         Pulse::new(heads, self.limits.body_rate, self.exchanges.clone())
     }
 
-    /// What hyper calls for each request.
+    /// What hyper calls for each stream.
     fn service(
         &self,
         conn: &Rc<Conn>,
         pulse: &Arc<Pulse>,
-        streams: Option<Streams>,
+        streams: Streams,
     ) -> impl Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible, Future: 'static> + use<>
     {
         let (service, conn, pulse) = (Rc::clone(&self.service), Rc::clone(conn), Arc::clone(pulse));
         service_fn(move |request: Request<Incoming>| {
-            let active = pulse.begin();
-            let request = request.map(if streams.is_some() { ClientBody::Http2 } else { ClientBody::Http1 });
-            let progress = streams.as_ref().map(Streams::announce);
-            answer(Rc::clone(&service), Rc::clone(&conn), request, active, progress)
+            let (active, progress) = (pulse.begin(), streams.announce());
+            let (service, conn) = (Rc::clone(&service), Rc::clone(&conn));
+            async move {
+                let request = request.map(ClientBody::Http2);
+                Ok(answer(&service, &conn, request, active, Some(progress)).await)
+            }
         })
     }
 
     /// Runs a connection under its deadlines, until it ends or we stop.
-    async fn watch(&self, connection: impl Connection, pulse: &Pulse, streams: Option<&Streams>) -> hyper::Result<()> {
+    async fn watch(&self, connection: impl Connection, pulse: &Pulse, streams: Option<&Streams>) {
         let mut connection = pin!(connection);
         let mut alarm = self.deadlines.after(Duration::ZERO);
         let mut stage = Stage::Open;
@@ -156,8 +158,8 @@ impl Thread {
                 Poll::Pending if stage == Stage::Open && self.deadlines.stopping() => Poll::Ready(None),
                 Poll::Pending => Pin::new(&mut alarm).poll(cx).map(|()| None),
             });
-            if let Some(end) = woken.await {
-                return end;
+            if woken.await.is_some() {
+                return;
             }
             if stage == Stage::Open && self.deadlines.stopping() {
                 stage = Stage::Stopping;
@@ -169,7 +171,7 @@ impl Thread {
                 streams.reset_stalled(self.limits.stalled);
             }
             alarm = match (stage, pulse.check(&self.limits)) {
-                (_, Verdict::Stuck) | (Stage::Leaving, Verdict::Idle) => return Ok(()),
+                (_, Verdict::Stuck) | (Stage::Leaving, Verdict::Idle) => return,
                 (Stage::Stopping, _) | (_, Verdict::Idle) => {
                     stage = Stage::Leaving;
                     connection.as_mut().say_goodbye();
@@ -183,21 +185,21 @@ impl Thread {
 
 /// One request on its connection.
 async fn answer(
-    service: Rc<service::Service>,
-    conn: Rc<Conn>,
+    service: &service::Service,
+    conn: &Conn,
     request: Request<ClientBody>,
     active: Active,
     progress: Option<Rc<Progress>>,
-) -> Result<Response<Tracked>, Infallible> {
+) -> Response<Tracked> {
     let granted = active.is_granted();
-    let mut response = service.handle(request, &conn, granted).await;
+    let mut response = service.handle(request, conn, granted).await;
     let costly = !granted || response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     if progress.is_some() && costly {
         strip(&mut response);
     } else if progress.is_none() && ends_connection(&response) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Tracked::new(body, active, progress)))
+    response.map(|body| Tracked::new(body, active, progress))
 }
 
 /// Whether an answer of ours ends its connection: what is wrong with the request may be wrong with what follows it.
@@ -231,18 +233,6 @@ fn strip(response: &mut Response<ProxyBody>) {
     }
 }
 
-/// HTTP/1.1 as we speak it. Every limit is set here and nowhere else.
-fn http1_builder(limits: &Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_headers(limits.header_lines)
-        .max_header_size(limits.header_bytes + TARGET_LIMIT)
-        .max_buf_size(BUFFER);
-    builder
-}
-
 /// HTTP/2 as we speak it. Every limit is set here and nowhere else.
 fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams);
@@ -259,18 +249,28 @@ fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
 }
 
 /// A connection of either version that can be asked to go.
-trait Connection: Future<Output = hyper::Result<()>> {
+trait Connection: Future {
     /// Finishes what runs and begins nothing new.
     fn say_goodbye(self: Pin<&mut Self>);
 }
 
-impl<I, S> Connection for http1::UpgradeableConnection<I, S>
-where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible>,
-{
+/// A connection of HTTP/1.
+struct Http1<'a, F> {
+    connection: Pin<Box<F>>,
+    leaving: &'a Cell<bool>,
+}
+
+impl<F: Future> Future for Http1<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.connection.as_mut().poll(cx)
+    }
+}
+
+impl<F: Future> Connection for Http1<'_, F> {
     fn say_goodbye(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+        self.leaving.set(true);
     }
 }
 

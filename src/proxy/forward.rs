@@ -11,6 +11,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::Frame;
+use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use crate::audit::{self, Event, Kind, Outcome, Slot};
@@ -24,7 +25,8 @@ use super::body::{self, ProxyBody, Stream};
 use super::client_body::ClientBody;
 use super::conn::Conn;
 use super::headers::{self, Answered};
-use super::tunnel::{Tunnel, WebSocket};
+use super::http1::Client;
+use super::tunnel::Tunnel;
 use super::upstream::{Fault, Lease, Upstreams};
 
 /// Everything about one exchange but the permit, the request and its body.
@@ -60,14 +62,13 @@ pub struct Failed {
     pub outcome: Outcome,
 }
 
-/// Forwards a permitted request, with its wish to go on as a WebSocket taken out, and gives the upstream's response.
+/// Forwards a permitted request and gives the upstream's response.
 ///
 /// The decision is recorded in the permit's slot before the first byte goes upstream; the outcome is recorded by the
 /// response body (or tunnel) that comes back.
 pub async fn forward(
     permit: Permit<Slot>,
     request: &CanonicalRequest,
-    upgrade: Option<WebSocket>,
     body: ClientBody,
     exchange: Exchange<'_>,
 ) -> Result<Response<ProxyBody>, Failed> {
@@ -85,7 +86,8 @@ pub async fn forward(
         peer: Some(exchange.conn.peer.ip()),
         generation: exchange.generation,
     });
-    let answer = match Sending::new(passage, &exchange, request, id, &body, upgrade.is_some()) {
+    let client = if request.is_websocket() { body.hand_over() } else { None };
+    let answer = match Sending::new(passage, &exchange, request, id, &body, client.is_some()) {
         Ok(sending) => sending.response(body).await,
         Err(error) => Err(error),
     };
@@ -95,7 +97,7 @@ pub async fn forward(
     };
     outcome.note(|event| event.upstream = Some(audit::Upstream { endpoint: answer.lease.address() }));
     if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return open_tunnel(&exchange, answer, upgrade, outcome);
+        return open_tunnel(&exchange, answer, client, outcome);
     }
     stream(&exchange, request, answer, outcome).await
 }
@@ -126,7 +128,7 @@ async fn stream(
 fn open_tunnel(
     exchange: &Exchange<'_>,
     answer: Answer,
-    asked: Option<WebSocket>,
+    asked: Option<oneshot::Receiver<Client>>,
     mut outcome: Outcome,
 ) -> Result<Response<ProxyBody>, Failed> {
     let Answer { head, lease, .. } = answer;

@@ -109,7 +109,8 @@ impl Pulse {
         millis(self.start.elapsed()) + 1
     }
 
-    fn read(&self) {
+    /// Bytes came, or wait since the last request.
+    pub(super) fn read(&self) {
         if self.heads && self.active.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0 {
             self.head_since.store(self.now(), Relaxed);
         }

@@ -29,6 +29,7 @@ use super::admit::{CanonicalRequest, Conn, Scheme, admit};
 use super::authenticate::{Caller, Person, authenticate};
 use super::body::{ProxyBody, own};
 use super::client_body::ClientBody;
+use super::date::Dates;
 use super::deadlines::Deadlines;
 use super::endpoints::{self, Asked, Endpoint};
 use super::forward::{self, Exchange, SessionEnd, forward};
@@ -69,6 +70,7 @@ pub struct Service {
     shared: Shared,
     upstreams: Upstreams,
     ids: RefCell<StdRng>,
+    dates: Dates,
 }
 
 impl Shared {
@@ -85,7 +87,8 @@ impl Service {
     /// A service for this thread.
     pub(super) fn new(shared: Shared, tunnels: Tunnels, deadlines: Deadlines) -> Self {
         let upstreams = Upstreams::new(Arc::clone(&shared.limits), tunnels, deadlines, shared.metrics.clone());
-        Self { shared, upstreams, ids: RefCell::new(make_rng()) }
+        let dates = Dates::new(shared.clock.clone());
+        Self { shared, upstreams, ids: RefCell::new(make_rng()), dates }
     }
 
     /// Answers one request; cannot fail. Where no place is `granted`, the answer says so.
@@ -94,15 +97,12 @@ impl Service {
         let begun = clock.monotonic_ns();
         let snapshot = reader.load();
         let id = self.new_id();
-        let Some(mut slot) = audit.reserve(id) else {
-            metrics.request(Refusal::AuditFull.reason(), 503, Duration::ZERO);
-            return own(Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text), None);
-        };
+        let Some(mut slot) = audit.reserve(id) else { return self.full(id) };
         if let Some(tracer) = audit.tracer() {
             slot.begin_trace(self.trace(tracer, &request, begun));
         }
         let mut trail = Trail::new(slot, &request, conn, snapshot.generation);
-        let response = if granted {
+        let mut response = if granted {
             let served = unless_it_panics(metrics, pin!(self.serve(request, conn, &snapshot, &mut trail))).await;
             served.unwrap_or_else(|rejection| trail.refuse(&rejection))
         } else {
@@ -114,15 +114,14 @@ impl Service {
         if let Some(counts) = trail.counts {
             counts.count(trail.decision, status);
         }
+        self.dates.date(&mut response);
         response
     }
 
-    /// Records a head that was no HTTP, at most one a connection: hyper has answered it and closes.
-    pub(super) fn unparsed(&self, conn: &Conn, error: &hyper::Error) {
+    /// Records and answers a head that is no HTTP, the last of its connection.
+    pub(super) fn unparsed(&self, conn: &Conn, refusal: Refusal) -> Response<ProxyBody> {
         let id = self.new_id();
-        let Some(slot) = self.shared.audit.reserve(id) else { return };
-        let refusal = if error.is_parse_too_large() { Refusal::HeadTooLarge } else { Refusal::BadRequest };
-        let status = refusal.status().as_u16();
+        let Some(slot) = self.shared.audit.reserve(id) else { return self.full(id) };
         let event = Event {
             kind: Kind::RequestRejected,
             reason: refusal.reason(),
@@ -130,8 +129,18 @@ impl Service {
             generation: self.shared.reader.generation(),
             ..Event::abandoned()
         };
-        slot.decided(event).note(|outcome| outcome.status = status);
-        self.shared.metrics.request(refusal.reason(), status, Duration::ZERO);
+        self.shared.metrics.request(refusal.reason(), refusal.status().as_u16(), Duration::ZERO);
+        let mut response = Page::refusal(&refusal.notice(), id).respond(Form::Text);
+        self.dates.date(&mut response);
+        own(response, Some(slot.decided(event)))
+    }
+
+    /// Answers a request for which the trail has no place.
+    fn full(&self, id: RequestId) -> Response<ProxyBody> {
+        self.shared.metrics.request(Refusal::AuditFull.reason(), 503, Duration::ZERO);
+        let mut response = Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text);
+        self.dates.date(&mut response);
+        own(response, None)
     }
 
     /// The way of a request, in order.
@@ -238,15 +247,14 @@ impl Service {
         (conn, route): (&Conn, &Arc<Route>),
         trail: &mut Trail<'_>,
     ) -> Response<ProxyBody> {
-        let request = trail.request.as_mut().expect("admitted before");
-        let upgrade = request.take_upgrade();
+        let request = trail.request.as_ref().expect("admitted before");
         trail.reason = permit.verdict().reason.as_str();
         trail.decision = metrics::Decision::Allowed;
         let session_end = || self.session_end(&caller, route);
         let known = caller.session().map(|session| forward::Caller { session, session_end: &session_end });
         let (generation, upstreams) = (trail.generation, &self.upstreams);
         let exchange = Exchange { generation, conn, route, caller: known, upstreams };
-        match forward(permit, request, upgrade, body, exchange).await {
+        match forward(permit, request, body, exchange).await {
             Ok(mut response) => {
                 trail.add_hsts(&mut response);
                 if let Caller::Person(Person { renewal: Some(cookie), .. }) = &caller {

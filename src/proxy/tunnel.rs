@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Version, request};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::audit::Outcome;
@@ -25,6 +24,7 @@ use super::admit::{BadRequest, CanonicalRequest};
 use super::conn::{Open, Scheme};
 use super::forward::SessionEnd;
 use super::headers::has_token;
+use super::http1::Client;
 use super::upstream::Switched;
 
 /// Bytes in flight in one direction of a tunnel.
@@ -33,13 +33,9 @@ const BUFFER: usize = 16 * 1024;
 /// How long the client's side may take to leave HTTP once the response is sent.
 const HANDOVER: Duration = Duration::from_secs(10);
 
-/// A request to go on as a WebSocket (RFC 6455 section 4.1).
-#[derive(Debug)]
-pub struct WebSocket(OnUpgrade);
-
 /// An open tunnel, before its bytes flow.
 pub(super) struct Tunnel {
-    pub client: WebSocket,
+    pub client: oneshot::Receiver<Client>,
     pub upstream: Switched,
     pub outcome: Outcome,
     pub idle: Duration,
@@ -124,34 +120,29 @@ pub fn origin_allowed(request: &CanonicalRequest, scheme: Scheme, public_port: u
     same(&own) || settings.allowed_origins.iter().any(|allowed| same(allowed))
 }
 
-impl WebSocket {
-    /// Takes the upgrade out of a head that asks for exactly `websocket`; any other upgrade is not seen (RFC 9110 section
-    /// 7.8 lets a server ignore it).
-    pub(super) fn asked_for(parts: &mut request::Parts) -> Result<Option<Self>, BadRequest> {
-        let fields = &parts.headers;
-        let mut protocols = fields.get_all(UPGRADE).iter();
-        let named = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        let asked = named
-            && protocols.next().is_none()
-            && parts.version == Version::HTTP_11
-            && parts.method == Method::GET
-            && has_token(fields, CONNECTION, "upgrade");
-        if !asked {
-            return Ok(None);
-        }
-        let length = fields.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-        if length || fields.contains_key(TRANSFER_ENCODING) {
-            return Err(BadRequest::UpgradeBody);
-        }
-        Ok(parts.extensions.remove::<OnUpgrade>().map(Self))
+/// Whether a head asks to go on as exactly `websocket` (RFC 6455 section 4.1); any other upgrade is not seen (RFC 9110
+/// section 7.8 lets a server ignore it).
+pub(super) fn asks_for_websocket(parts: &request::Parts) -> Result<bool, BadRequest> {
+    let fields = &parts.headers;
+    let mut protocols = fields.get_all(UPGRADE).iter();
+    let named = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let asked = named
+        && protocols.next().is_none()
+        && parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && has_token(fields, CONNECTION, "upgrade");
+    let length = fields.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    if asked && (length || fields.contains_key(TRANSFER_ENCODING)) {
+        return Err(BadRequest::UpgradeBody);
     }
+    Ok(asked)
 }
 
 impl Tunnel {
     /// Splices both sides until one ends, nothing moves for the idle limit, or the session ends.
     pub(super) async fn run(self) {
         let Self { client, upstream, outcome, idle, session_end, place: _place, connection: _connection } = self;
-        let Ok(Ok(client)) = timeout(HANDOVER, client.0).await else { return };
+        let Ok(Ok(client)) = timeout(HANDOVER, client).await else { return };
         let flow = Flow::of(outcome);
         let session_end = async {
             match session_end {
@@ -198,8 +189,9 @@ impl Drop for Flow {
     }
 }
 
-async fn splice(client: Upgraded, upstream: Switched, idle: Duration, flow: &Flow) {
-    let (mut client_reads, mut client_writes) = split(TokioIo::new(client));
+async fn splice(client: Client, upstream: Switched, idle: Duration, flow: &Flow) {
+    let (reader, mut client_writes) = split(client.socket);
+    let mut client_reads = Cursor::new(client.received).chain(reader);
     let Switched { received, reader, writer: mut upstream_writes } = upstream;
     let mut upstream_reads = Cursor::new(received).chain(reader);
     let quiet = async {

@@ -1,7 +1,6 @@
 //! Connections to endpoints: pools of one data thread, last in first out.
 
 mod connection;
-mod decoder;
 mod fault;
 mod response;
 mod upload;
@@ -29,6 +28,7 @@ use crate::route::EndpointSet;
 
 use super::body::RequestBody;
 use super::deadlines::Deadlines;
+use super::decoder::Decoder;
 use super::headers::Framing;
 use super::tunnel::{Place, Tunnels};
 
@@ -37,7 +37,6 @@ pub use fault::Fault;
 pub(super) use response::Head;
 
 use connection::Connection;
-use decoder::Decoder;
 
 /// How often idle connections are looked through for those that are closed, stale or whose endpoint is gone.
 const SWEEP: Duration = Duration::from_secs(1);

@@ -128,11 +128,6 @@ fn framing_is_one_thing() {
         ("a length twice", &post("content-length: 2\r\ncontent-length: 2\r\n", "he"), Clean("POST / HTTP/1.1", "he")),
         ("a length that is too short", &post("content-length: 2\r\n", "hello\r\n\r\n"), Clean("POST / HTTP/1.1", "he")),
         (
-            "a line feed behind the last chunk",
-            &post(chunked, "2\r\nhe\r\n0\r\n\nGET /smuggled HTTP/1.1\r\nhost: app.test\r\n\r\n"),
-            Clean("POST / HTTP/1.1", "he"),
-        ),
-        (
             "GET with a body",
             "GET / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 2\r\n\r\nhe",
             Clean("GET / HTTP/1.1", "he"),
@@ -181,7 +176,15 @@ fn framing_is_one_thing() {
 fn broken_chunks_close_the_exchange() {
     let upstream = Upstream::ok();
     let plane = Plane::of(&[upstream.address]);
-    for chunk in ["FFFFFFFFFFFFFFFF1\r\n", "5;\n", "5\nhello", "2\r\nhelp\r\n", "-1\r\n", "2;a\rb\r\nhe\r\n"] {
+    for chunk in [
+        "FFFFFFFFFFFFFFFF1\r\n",
+        "5;\n",
+        "5\nhello",
+        "2\r\nhelp\r\n",
+        "-1\r\n",
+        "2;a\rb\r\nhe\r\n",
+        "2\r\nhe\r\n0\r\n\n",
+    ] {
         let head = "POST / HTTP/1.1\r\nhost: app.test\r\ntransfer-encoding: chunked\r\n\r\n";
         let mut client = plane.client();
         let answer =

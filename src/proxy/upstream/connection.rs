@@ -18,9 +18,9 @@ use tokio::task::spawn_local;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::proxy::body::RequestBody;
+use crate::proxy::decoder::Decoder;
 use crate::proxy::headers::Framing;
 
-use super::decoder::Decoder;
 use super::fault::Fault;
 use super::response::Head;
 use super::upload::{Interrupted, upload};
@@ -159,14 +159,14 @@ impl Connection {
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         loop {
             if let Some(frame) = self.body.take(&mut self.received).transpose() {
-                return Poll::Ready(Some(frame));
+                return Poll::Ready(Some(frame.map_err(Fault::from)));
             }
             if self.body.is_done() {
                 return Poll::Ready(None);
             }
             let closed = match ready!(self.poll_read(cx)) {
                 Ok(Ok(1..)) => Ok(()),
-                Ok(Ok(0)) => self.body.close(),
+                Ok(Ok(0)) => self.body.close().map_err(Fault::from),
                 Ok(Err(error)) => Err(Fault::Truncated(Some(error))),
                 Err(fault) => Err(fault),
             };

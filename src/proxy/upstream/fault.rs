@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::proxy::decoder::Malformed;
+
 /// Why a response did not come, or not whole.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -23,4 +25,14 @@ pub enum Fault {
     /// The request's own body broke off, so no response is waited for.
     #[error("the body of the request broke off")]
     Upload,
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Garbage => Self::Garbage,
+            Malformed::TooLarge => Self::TooLarge,
+            Malformed::Truncated => Self::Truncated(None),
+        }
+    }
 }

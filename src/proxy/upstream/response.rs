@@ -5,12 +5,11 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode};
-use httparse::{Header, ParserConfig, Response, Status};
-use memchr::memmem;
+use httparse::{ParserConfig, Response, Status};
 
+use crate::proxy::decoder::{Chunked, Decoder, end_of_head, field};
 use crate::proxy::headers::{passes_downstream, tokens};
 
-use super::decoder::{Chunked, Decoder};
 use super::fault::Fault;
 
 /// Bytes and fields of a head: larger heads are a broken upstream.
@@ -133,24 +132,6 @@ impl Head {
         self.status == StatusCode::SWITCHING_PROTOCOLS
             && matches!(&*self.upgrades, [only] if only.as_bytes().eq_ignore_ascii_case(b"websocket"))
     }
-}
-
-/// Behind the first empty line; line ends may lack their carriage return (RFC 9112 section 2.2).
-fn end_of_head(received: &[u8], from: usize) -> Option<usize> {
-    let new = &received[from..];
-    let end = memmem::find(new, b"\n\r\n").map(|at| at + 3);
-    let bare = memmem::find(&new[..end.unwrap_or(new.len())], b"\n\n").map(|at| at + 2);
-    bare.or(end).map(|end| from + end)
-}
-
-/// A field as it was parsed, its value taken by `keep`.
-pub(super) fn field<'a>(
-    raw: &Header<'a>,
-    keep: impl Fn(&'a [u8]) -> Bytes,
-) -> Result<(HeaderName, HeaderValue), Fault> {
-    let name = HeaderName::from_bytes(raw.name.as_bytes()).map_err(|_| Fault::Garbage)?;
-    let value = HeaderValue::from_maybe_shared(keep(raw.value)).map_err(|_| Fault::Garbage)?;
-    Ok((name, value))
 }
 
 /// The one length that a field says, and that others said before (RFC 9112 section 6.3).

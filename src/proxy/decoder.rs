@@ -1,12 +1,11 @@
-//! The body of a response, of the bytes that came over its connection (RFC 9112 sections 6 and 7).
+//! A body of HTTP/1.1, of the bytes that came over its connection (RFC 9112 sections 6 and 7): a request's from a client, a
+//! response's from an upstream.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
-use httparse::{EMPTY_HEADER, Status};
-
-use super::fault::Fault;
-use super::response;
+use httparse::{EMPTY_HEADER, Header, Status};
+use memchr::memchr_iter;
 
 /// Bytes of a line with a chunk's size, and of all trailers.
 const LINE_BYTES: usize = 4 * 1024;
@@ -23,7 +22,7 @@ const PLAIN_LINE: usize = 18;
 
 /// How much of a body is still to come, and how it is delimited.
 #[derive(Debug)]
-pub(in crate::proxy) enum Decoder {
+pub(super) enum Decoder {
     /// So many bytes.
     Length(u64),
     /// All that comes until the connection is closed.
@@ -34,9 +33,23 @@ pub(in crate::proxy) enum Decoder {
 
 /// A chunked body.
 #[derive(Default, Debug)]
-pub(in crate::proxy) struct Chunked {
+pub(super) struct Chunked {
     next: Next,
     extensions: usize,
+}
+
+/// Why what came is no body.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// It is not delimited as it should be.
+    #[error("the body is not delimited as HTTP/1.1 has it")]
+    Garbage,
+    /// Its trailers have more bytes than are accepted.
+    #[error("the trailers are too large")]
+    TooLarge,
+    /// The connection was closed before its end.
+    #[error("the connection was closed in the middle of the body")]
+    Truncated,
 }
 
 /// What comes next.
@@ -52,7 +65,7 @@ enum Next {
 
 impl Decoder {
     /// Whether the body is whole.
-    pub(in crate::proxy) fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
             Self::UntilClose => false,
@@ -61,7 +74,7 @@ impl Decoder {
     }
 
     /// How many bytes are to come, where that is known.
-    pub(in crate::proxy) fn exact(&self) -> Option<u64> {
+    pub(super) fn exact(&self) -> Option<u64> {
         match self {
             Self::Length(left) => Some(*left),
             Self::UntilClose => None,
@@ -70,7 +83,7 @@ impl Decoder {
     }
 
     /// Takes what has come of the body, data or trailers; `None` where it is whole or more must come first.
-    pub(super) fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Fault> {
+    pub(super) fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
         match self {
             Self::Length(left) => Ok(data(received, left)),
             Self::UntilClose => Ok(data(received, &mut { u64::MAX })),
@@ -79,11 +92,11 @@ impl Decoder {
     }
 
     /// The connection was closed: that ends the body, or breaks it.
-    pub(super) fn close(&mut self) -> Result<(), Fault> {
+    pub(super) fn close(&mut self) -> Result<(), Malformed> {
         if let Self::UntilClose = self {
             *self = Self::Length(0);
         }
-        if self.is_done() { Ok(()) } else { Err(Fault::Truncated(None)) }
+        if self.is_done() { Ok(()) } else { Err(Malformed::Truncated) }
     }
 }
 
@@ -98,7 +111,7 @@ fn data(received: &mut BytesMut, left: &mut u64) -> Option<Frame<Bytes>> {
 }
 
 impl Chunked {
-    fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Fault> {
+    fn take(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
         self.advance(received)?;
         match &mut self.next {
             Next::Data(left) => {
@@ -116,7 +129,7 @@ impl Chunked {
     }
 
     /// Goes on to the next byte of data or trailers, as far as it has come. A fault leaves everything as it is.
-    fn advance(&mut self, received: &mut BytesMut) -> Result<(), Fault> {
+    fn advance(&mut self, received: &mut BytesMut) -> Result<(), Malformed> {
         loop {
             let (next, count) = match self.next {
                 Next::Size => match self.size(received)? {
@@ -126,7 +139,7 @@ impl Chunked {
                 Next::DataEnd => match **received {
                     [b'\r', b'\n', ..] => (Next::Size, 2),
                     [] | [b'\r'] => return Ok(()),
-                    _ => return Err(Fault::Garbage),
+                    _ => return Err(Malformed::Garbage),
                 },
                 Next::Trailers if received.starts_with(b"\r\n") => (Next::Nothing, 2),
                 Next::Data(_) | Next::Trailers | Next::Nothing => return Ok(()),
@@ -137,39 +150,63 @@ impl Chunked {
     }
 
     /// What follows the line with a chunk's size, and how long the line is.
-    fn size(&mut self, received: &[u8]) -> Result<Option<(Next, usize)>, Fault> {
+    fn size(&mut self, received: &[u8]) -> Result<Option<(Next, usize)>, Malformed> {
         // To the parser, no digit at all is a size.
         if received.first().is_some_and(|first| !first.is_ascii_hexdigit()) {
-            return Err(Fault::Garbage);
+            return Err(Malformed::Garbage);
         }
-        let Status::Complete((count, size)) = httparse::parse_chunk_size(received).map_err(|_| Fault::Garbage)? else {
-            return if received.len() > LINE_BYTES { Err(Fault::Garbage) } else { Ok(None) };
+        let Status::Complete((count, size)) = httparse::parse_chunk_size(received).map_err(|_| Malformed::Garbage)?
+        else {
+            return if received.len() > LINE_BYTES { Err(Malformed::Garbage) } else { Ok(None) };
         };
         // An extension with a line feed of its own would be two lines to others.
         let extensions = self.extensions + count.saturating_sub(PLAIN_LINE);
         if received[..count - 1].contains(&b'\n') || extensions > EXTENSION_BYTES {
-            return Err(Fault::Garbage);
+            return Err(Malformed::Garbage);
         }
         self.extensions = extensions;
         Ok(Some((if size == 0 { Next::Trailers } else { Next::Data(size) }, count)))
     }
 
-    fn trailers(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Fault> {
+    fn trailers(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
+        // To the parser, a line feed alone is an empty line, and to others the beginning of a field.
+        if received.first() == Some(&b'\n') {
+            return Err(Malformed::Garbage);
+        }
         let mut fields = [EMPTY_HEADER; TRAILERS];
         let Status::Complete((count, fields)) =
-            httparse::parse_headers(received, &mut fields).map_err(|_| Fault::Garbage)?
+            httparse::parse_headers(received, &mut fields).map_err(|_| Malformed::Garbage)?
         else {
-            return if received.len() > TRAILER_BYTES { Err(Fault::TooLarge) } else { Ok(None) };
+            return if received.len() > TRAILER_BYTES { Err(Malformed::TooLarge) } else { Ok(None) };
         };
         let mut trailers = HeaderMap::with_capacity(fields.len());
         for field in fields.iter() {
-            let (name, value) = response::field(field, Bytes::copy_from_slice)?;
+            let (name, value) = self::field(field, Bytes::copy_from_slice)?;
             trailers.append(name, value);
         }
         received.advance(count);
         self.next = Next::Nothing;
         Ok(Some(Frame::trailers(trailers)))
     }
+}
+
+/// A field as it was parsed, its value taken by `keep`.
+pub(super) fn field<'a>(
+    raw: &Header<'a>,
+    keep: impl Fn(&'a [u8]) -> Bytes,
+) -> Result<(HeaderName, HeaderValue), Malformed> {
+    let name = HeaderName::from_bytes(raw.name.as_bytes()).map_err(|_| Malformed::Garbage)?;
+    let value = HeaderValue::from_maybe_shared(keep(raw.value)).map_err(|_| Malformed::Garbage)?;
+    Ok((name, value))
+}
+
+/// Behind the first empty line, where it has come; line ends may lack their carriage return (RFC 9112 section 2.2).
+pub(super) fn end_of_head(received: &[u8], from: usize) -> Option<usize> {
+    memchr_iter(b'\n', &received[from..]).map(|at| from + at + 1).find_map(|line| match received[line..] {
+        [b'\n', ..] => Some(line + 1),
+        [b'\r', b'\n', ..] => Some(line + 2),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -179,7 +216,7 @@ mod tests {
     use super::*;
 
     /// The data and trailers of bytes that come in pieces, and what is left behind the body.
-    fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> Result<(Vec<u8>, HeaderMap, Vec<u8>), Fault> {
+    fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> Result<(Vec<u8>, HeaderMap, Vec<u8>), Malformed> {
         let (mut received, mut data, mut trailers) = (BytesMut::new(), Vec::new(), HeaderMap::new());
         for piece in pieces {
             received.extend_from_slice(piece);
@@ -215,7 +252,7 @@ mod tests {
     fn a_length_takes_no_more_than_its_own() {
         let (data, _, rest) = decode(Decoder::Length(3), &[b"ab", b"cd"]).unwrap();
         assert_eq!((&*data, &*rest), (&b"abc"[..], &b"d"[..]));
-        assert!(matches!(decode(Decoder::Length(3), &[b"ab"]), Err(Fault::Truncated(None))));
+        assert!(matches!(decode(Decoder::Length(3), &[b"ab"]), Err(Malformed::Truncated)));
     }
 
     #[test]
@@ -247,6 +284,7 @@ mod tests {
             "1;a\nb\r\na\r\n",
             "11111111111111111\r\n",
             "1 1\r\n",
+            "0\r\n\nno field\r\n\r\n",
             "0\r\nno field\r\n\r\n",
             "0\r\na b: c\r\n\r\n",
             &long,
@@ -254,11 +292,11 @@ mod tests {
             &trailers,
         ] {
             let fault = decode(chunked(), &[broken.as_bytes()]).unwrap_err();
-            assert!(matches!(fault, Fault::Garbage | Fault::TooLarge), "{broken:.40}: {fault:?}");
+            assert!(matches!(fault, Malformed::Garbage | Malformed::TooLarge), "{broken:.40}: {fault:?}");
         }
         for truncated in ["", "1", "1\r\n", "1\r\na", "1\r\na\r\n", "1\r\na\r\n0\r\n", "0\r\nx: y\r\n"] {
             let fault = decode(chunked(), &[truncated.as_bytes()]).unwrap_err();
-            assert!(matches!(fault, Fault::Truncated(_)), "{truncated}: {fault:?}");
+            assert!(matches!(fault, Malformed::Truncated), "{truncated}: {fault:?}");
         }
     }
 
