@@ -5,11 +5,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::body::BodyError;
 use super::http1::{self, Client};
+use super::http2;
 
 /// A request body on its way from the client. Its frames are data, and over HTTP/2 trailers.
 pub enum ClientBody {
@@ -18,7 +18,7 @@ pub enum ClientBody {
     /// Over HTTP/1.1.
     Http1(http1::Body),
     /// Over a stream of HTTP/2.
-    Http2(Incoming),
+    Http2(http2::Body),
 }
 
 impl ClientBody {
@@ -39,7 +39,7 @@ impl Body for ClientBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|error| BodyError::Broken(error.into())),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 

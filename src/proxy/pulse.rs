@@ -6,7 +6,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -20,7 +19,6 @@ use tokio::time::Instant;
 use crate::budget::{Limits, Places, owed};
 
 use super::body::{BodyError, ProxyBody};
-use super::streams::Progress;
 
 /// What a connection does at the moment. Times are milliseconds since its start, plus one; zero is "not now".
 pub(super) struct Pulse {
@@ -188,19 +186,15 @@ impl Drop for Active {
     }
 }
 
-/// A response body that keeps its request's place and, on HTTP/2, tells of its stream's progress.
+/// A response body that keeps its request's place.
 pub(super) struct Tracked {
     body: ProxyBody,
-    progress: Option<Rc<Progress>>,
     _active: Active,
 }
 
 impl Tracked {
-    pub(super) fn new(body: ProxyBody, active: Active, progress: Option<Rc<Progress>>) -> Self {
-        if let Some(progress) = &progress {
-            progress.offers(0);
-        }
-        Self { body, progress, _active: active }
+    pub(super) fn new(body: ProxyBody, active: Active) -> Self {
+        Self { body, _active: active }
     }
 }
 
@@ -209,15 +203,7 @@ impl Body for Tracked {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(progress) = &self.progress {
-            match &frame {
-                Poll::Ready(Some(Ok(frame))) => progress.offers(frame.data_ref().map_or(0, Bytes::len)),
-                Poll::Ready(_) => progress.offers(0),
-                Poll::Pending => progress.waits(),
-            }
-        }
-        frame
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

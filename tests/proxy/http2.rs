@@ -20,19 +20,19 @@ enum Then {
 
 use Then::{Broken, Clean, Status};
 
-type Field = (&'static str, &'static str);
+pub type Field = (&'static str, &'static str);
 
 /// Kinds of frames (RFC 9113 section 6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 
 /// A request as it should be.
-const GOOD: [Field; 4] = [(":method", "GET"), (":scheme", "https"), (":authority", "app.test"), (":path", "/")];
+pub const GOOD: [Field; 4] = [(":method", "GET"), (":scheme", "https"), (":authority", "app.test"), (":path", "/")];
 
 /// The good request with another value of a field, or without it.
-fn with(name: &str, value: Option<&'static str>) -> Vec<Field> {
+pub fn with(name: &str, value: Option<&'static str>) -> Vec<Field> {
     let other = |field: Field| if field.0 == name { value.map(|value| (field.0, value)) } else { Some(field) };
     GOOD.into_iter().filter_map(other).collect()
 }
@@ -43,12 +43,12 @@ fn and(more: &[Field]) -> Vec<Field> {
 }
 
 /// A POST with more fields.
-fn post(more: &[Field]) -> Vec<Field> {
+pub fn post(more: &[Field]) -> Vec<Field> {
     [with(":method", Some("POST")), more.to_vec()].concat()
 }
 
 /// Literal fields that are not indexed (RFC 7541 section 6.2.2).
-fn block(fields: &[Field]) -> Vec<u8> {
+pub fn block(fields: &[Field]) -> Vec<u8> {
     let text = |text: &str| {
         // Characters beyond ASCII stand for the one octet of their number.
         let octets: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
@@ -58,13 +58,13 @@ fn block(fields: &[Field]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
 }
 
-fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
 }
 
 /// The status at the beginning of a block: indexed, or with digits in Huffman's code (RFC 7541 appendices A and B).
-fn status(block: &[u8]) -> u16 {
+pub fn status(block: &[u8]) -> u16 {
     match block {
         [indexed @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)],
         [_, length, code @ ..] if length & 0x80 != 0 => {

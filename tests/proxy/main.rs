@@ -9,6 +9,7 @@ mod anyone;
 mod bad_objects;
 mod faults;
 mod fields;
+mod frames;
 mod http2;
 mod lifecycle;
 mod limits;

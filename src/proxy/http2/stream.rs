@@ -1,0 +1,183 @@
+//! One stream: its request is answered, then the answer is sent as its client takes it.
+//!
+//! A window may stay closed for one stream while the connection is busy with others, so each is watched by itself and reset
+//! alone when its client takes nothing. One that takes too slowly uses up its time (`budget::owed`).
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, SendStream};
+use http::Response;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http_body::Body;
+use tokio::time::Instant;
+
+use crate::budget::owed;
+use crate::proxy::body::ProxyBody;
+use crate::proxy::pulse::Active;
+
+/// What becomes of a request.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Response<ProxyBody>>>>;
+
+/// A stream of a connection. Dropped before its end, it is reset.
+pub(super) struct Stream {
+    state: State,
+    _active: Active,
+}
+
+enum State {
+    Answering { answer: Answer, respond: SendResponse<Bytes>, rate: usize },
+    Sending(Sending),
+}
+
+/// An answer whose head is sent.
+struct Sending {
+    stream: SendStream<Bytes>,
+    body: ProxyBody,
+    /// What waits for its window.
+    chunk: Bytes,
+    progress: Progress,
+}
+
+/// How the client takes what is there for it.
+struct Progress {
+    /// Bytes a second that it must take.
+    rate: usize,
+    /// Since when it owes the taking of what is there.
+    since: Option<Instant>,
+    /// By how much it is behind the rate.
+    debt: Duration,
+}
+
+impl Stream {
+    /// A stream whose client must take so many bytes a second.
+    pub(super) fn new(answer: Answer, respond: SendResponse<Bytes>, active: Active, rate: usize) -> Self {
+        Self { state: State::Answering { answer, respond, rate }, _active: active }
+    }
+
+    /// Ready when it has ended, or its client has reset it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let sending = match &mut self.state {
+            State::Sending(sending) => sending,
+            State::Answering { answer, respond, rate } => {
+                let Poll::Ready(response) = answer.as_mut().poll(cx) else {
+                    return respond.poll_reset(cx).map(drop);
+                };
+                let Some(sending) = send(response, respond, *rate) else { return Poll::Ready(()) };
+                self.state = State::Sending(sending);
+                return self.poll(cx);
+            }
+        };
+        sending.poll(cx)
+    }
+
+    /// Whether its client took nothing for the limit, less what it owes.
+    pub(super) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
+        let State::Sending(Sending { progress, .. }) = &self.state else { return false };
+        progress.since.is_some_and(|since| since + limit.saturating_sub(progress.debt) <= now)
+    }
+}
+
+/// Sends the head of a response; gives the rest, where there is any. No field of a connection is left in it: an upstream's are
+/// taken out as they are read (`headers.rs`), and `h2` refuses what would be forgotten.
+fn send(response: Response<ProxyBody>, respond: &mut SendResponse<Bytes>, rate: usize) -> Option<Sending> {
+    let (mut head, body) = response.into_parts();
+    let ends = body.is_end_stream();
+    if !ends
+        && !head.headers.contains_key(CONTENT_LENGTH)
+        && let Some(length) = body.size_hint().exact()
+    {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    match respond.send_response(Response::from_parts(head, ()), ends) {
+        Ok(_) if ends => None,
+        Ok(stream) => {
+            let progress = Progress { rate, since: None, debt: Duration::ZERO };
+            Some(Sending { stream, body, chunk: Bytes::new(), progress })
+        }
+        Err(_) => {
+            respond.send_reset(Reason::INTERNAL_ERROR);
+            None
+        }
+    }
+}
+
+impl Sending {
+    /// Ready when all was handed over, or cannot be.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if !self.chunk.is_empty() && !ready!(self.poll_chunk(cx)) {
+                return Poll::Ready(());
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return self.stream.poll_reset(cx).map(drop),
+                Poll::Ready(None) => {
+                    drop(self.stream.send_data(Bytes::new(), true));
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        self.stream.reserve_capacity(data.len());
+                        self.chunk = data;
+                    }
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            drop(self.stream.send_trailers(trailers));
+                            return Poll::Ready(());
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Hands the chunk over once its window is open; tells whether more may follow. Of the last one goes what the window
+    /// takes and no more, so that a stream ends when its client has granted room for all of it.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let room = self.stream.capacity();
+            let ends = self.body.is_end_stream();
+            if room == 0 {
+                match self.stream.poll_capacity(cx) {
+                    Poll::Ready(Some(Ok(_))) => continue,
+                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Pending => {
+                        self.progress.waits();
+                        return Poll::Pending;
+                    }
+                }
+            }
+            let part = if ends { room.min(self.chunk.len()) } else { self.chunk.len() };
+            let data = self.chunk.split_to(part);
+            let whole = self.chunk.is_empty();
+            self.progress.took(part);
+            if self.stream.send_data(data, ends && whole).is_err() || (ends && whole) {
+                return Poll::Ready(false);
+            }
+            if whole {
+                return Poll::Ready(true);
+            }
+            self.stream.reserve_capacity(self.chunk.len());
+        }
+    }
+}
+
+impl Progress {
+    fn waits(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn took(&mut self, bytes: usize) {
+        let waited = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        if !waited.is_zero() || !self.debt.is_zero() {
+            self.debt = owed(self.debt, waited, bytes, self.rate);
+        }
+    }
+}
