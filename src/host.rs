@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use memchr::memrchr;
+
 /// A host as it is matched: a lower-case DNS name or an IP literal, without port and trailing dot.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Host(Arc<str>);
@@ -72,8 +74,10 @@ impl Authority {
     /// Parses `host[:port]`; user information, lists and paths are refused.
     pub fn parse(text: &str) -> Result<Self, BadHost> {
         let bad = || BadHost(text.to_owned());
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, Some(parse_port(port).ok_or_else(bad)?)),
+        let (host, port) = match memrchr(b':', text.as_bytes()) {
+            Some(colon) if !text.ends_with(']') => {
+                (&text[..colon], Some(parse_port(&text[colon + 1..]).ok_or_else(bad)?))
+            }
             _ => (text, None),
         };
         Ok(Self { host: Host::parse(host).map_err(|_| bad())?, port })
@@ -136,23 +140,24 @@ impl fmt::Display for Authority {
 
 /// RFC 1123 section 2.1: letters, digits and hyphens, labels of 1 to 63 octets, 253 in all.
 fn is_dns_name(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_label)
+    name.len() <= 253 && name.as_bytes().split(|byte| *byte == b'.').all(is_label)
 }
 
-fn is_label(label: &str) -> bool {
+fn is_label(label: &[u8]) -> bool {
     (1..=63).contains(&label.len())
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+        && label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+        && !label.starts_with(b"-")
+        && !label.ends_with(b"-")
 }
 
 /// What resolvers take for an address and never for a name: the last label is a number, decimal or hexadecimal.
 fn ends_in_number(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
-    hexadecimal.map_or(!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()), |digits| {
-        digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-    })
+    let name = name.as_bytes();
+    let last = &name[memrchr(b'.', name).map_or(0, |dot| dot + 1)..];
+    match last {
+        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        _ => !last.is_empty() && last.iter().all(u8::is_ascii_digit),
+    }
 }
 
 /// 1 to 65535, without sign and leading zero.

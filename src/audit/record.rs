@@ -4,19 +4,32 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
-use super::json::Object;
+use super::json::{Members, key};
+use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::trace;
 
 /// The version of the schema.
 const VERSION: u64 = 1;
 
+/// For how long one look at the wall clock is good, in nanoseconds.
+const FRESH: u64 = 10_000_000;
+
 /// 128 random bits: `X-Request-Id`, decision id and audit id in one; printed as 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u128);
+
+/// The two hex digits of each byte.
+const HEX: [[u8; 2]; 256] = {
+    let (digits, mut pairs, mut byte) = (b"0123456789abcdef", [[0; 2]; 256], 0);
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,17 +115,18 @@ pub struct Decided {
 /// Where and when a line stands.
 #[derive(Clone, Copy)]
 pub(super) struct Stamp<'a> {
-    pub boot: &'a [u8; 32],
+    /// How all lines of this run begin, see [`opening`].
+    pub opening: &'a str,
     pub seq: u64,
     /// The time, as [`Time`] prints it.
-    pub ts: &'a str,
+    pub ts: &'a [u8],
     pub mono_ns: u64,
 }
 
 /// What a line says after its stamp.
 pub(super) trait Says {
     /// Writes the members.
-    fn say(&self, stamp: &Stamp<'_>, line: &mut Object<'_>);
+    fn say(&self, stamp: &Stamp<'_>, line: &mut Members<'_>);
 }
 
 /// The outcome of a decision.
@@ -121,89 +135,106 @@ pub(super) struct OutcomeOf {
     pub outcome: OutcomeEvent,
 }
 
-/// The time of day in RFC 3339 to the microsecond. The second is printed when it changes.
+/// The time of day in RFC 3339 to the microsecond. The wall clock is read every [`FRESH`], and the monotonic one, which every
+/// line needs, goes on from there; the second is printed when it changes.
 #[derive(Default)]
 pub(super) struct Time {
+    /// When the wall clock was read last, on the monotonic one, and what it said, in microseconds.
+    read: Option<(u64, i64)>,
     second: Option<i64>,
-    text: String,
+    /// What was printed last.
+    text: Vec<u8>,
+}
+
+/// How every line of a run begins.
+pub(super) fn opening(boot: RequestId) -> String {
+    format!(r#"{{"v":{VERSION},"boot":"{boot}","seq":"#)
 }
 
 /// Appends a line.
 pub(super) fn write(out: &mut Vec<u8>, stamp: &Stamp<'_>, id: RequestId, what: &impl Says) {
-    let mut line = Object::open(out);
-    line.number("v", VERSION);
-    line.hex("boot", stamp.boot);
-    line.number("seq", stamp.seq);
-    line.text("ts", stamp.ts);
-    line.number("mono_ns", stamp.mono_ns);
-    line.hex("id", &id.digits());
+    let mut line = Members(out);
+    line.raw(stamp.opening);
+    line.decimal(stamp.seq);
+    line.plain(key!("ts" text), stamp.ts);
+    line.number(key!("mono_ns"), stamp.mono_ns);
+    line.plain(key!("id" text), &id.digits());
     what.say(stamp, &mut line);
-    drop(line);
-    out.push(b'\n');
+    line.raw("}\n");
 }
 
 impl Says for Event<'_> {
-    fn say(&self, _: &Stamp<'_>, line: &mut Object<'_>) {
-        line.text("kind", self.kind.as_str());
-        line.text("reason", self.reason);
+    fn say(&self, _: &Stamp<'_>, line: &mut Members<'_>) {
+        line.plain(key!("kind" text), self.kind.as_str().as_bytes());
+        line.text(key!("reason" text), self.reason);
         if let Some(rule) = self.rule {
-            line.text("rule", rule);
+            line.text(key!("rule" text), rule);
         }
         if let Some(Identity { issuer, subject }) = self.subject {
-            let mut object = line.object("subject");
-            object.text("iss", &issuer.0);
-            object.text("sub", &subject.0);
+            line.text(r#","subject":{"iss":""#, &issuer.0);
+            line.text(key!("sub" text), &subject.0);
+            line.raw("}");
         }
-        for (key, value) in [("method", self.method), ("host", self.host), ("path", self.path)] {
+        for (key, value) in
+            [(key!("method" text), self.method), (key!("host" text), self.host), (key!("path" text), self.path)]
+        {
             if !value.is_empty() {
                 line.text(key, value);
             }
         }
         if let Some(ingress) = self.ingress {
-            line.text("ingress", ingress);
+            line.text(key!("ingress" text), ingress);
         }
         if let Some(peer) = self.peer {
-            line.address("peer", peer);
+            line.address(key!("peer" text), peer);
         }
-        line.number("generation", self.generation);
+        line.number(key!("generation"), self.generation);
     }
 }
 
 impl Says for OutcomeOf {
-    fn say(&self, stamp: &Stamp<'_>, line: &mut Object<'_>) {
+    fn say(&self, stamp: &Stamp<'_>, line: &mut Members<'_>) {
         let OutcomeEvent { status, sent, received, complete, upstream, error } = self.outcome;
-        line.text("kind", "Outcome");
-        line.number("of", self.decided.seq);
-        line.number("duration_us", stamp.mono_ns.saturating_sub(self.decided.mono_ns) / 1_000);
-        line.number("status", u64::from(status));
-        line.number("sent", sent);
-        line.number("received", received);
-        line.truth("complete", complete);
+        line.raw(r#","kind":"Outcome""#);
+        line.number(key!("of"), self.decided.seq);
+        line.number(key!("duration_us"), stamp.mono_ns.saturating_sub(self.decided.mono_ns) / 1_000);
+        line.number(key!("status"), u64::from(status));
+        line.number(key!("sent"), sent);
+        line.number(key!("received"), received);
+        line.raw(if complete { r#","complete":true"# } else { r#","complete":false"# });
         if let Some(Upstream { endpoint }) = upstream {
-            line.object("upstream").endpoint("endpoint", endpoint);
+            line.endpoint(r#","upstream":{"endpoint":""#, endpoint);
+            line.raw("}");
         }
         if let Some(error) = error {
-            line.text("error", error);
+            line.text(key!("error" text), error);
         }
     }
 }
 
 impl Time {
-    /// The text of a time.
-    pub(super) fn print(&mut self, at: Timestamp) -> &str {
-        let (second, micros) = (at.as_second(), at.subsec_microsecond());
-        if self.second != Some(second) || micros < 0 {
+    /// The text of the time that it is at `mono_ns`, now on the monotonic clock.
+    pub(super) fn print(&mut self, clock: &Clock, mono_ns: u64) -> &[u8] {
+        let since = self.read.and_then(|(read, wall)| Some((mono_ns.checked_sub(read)?, wall)));
+        let micros = match since {
+            Some((since @ ..FRESH, wall)) => wall + (since / 1_000) as i64,
+            _ => {
+                let wall = clock.now().as_microsecond();
+                self.read = Some((mono_ns, wall));
+                wall
+            }
+        };
+        let (second, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+        if self.second != Some(second) {
             self.second = Some(second);
-            self.text = format!("{at:.6}");
-        } else {
-            let mut digits = *b".000000Z";
-            let mut rest = micros.unsigned_abs();
-            for digit in digits[1..7].iter_mut().rev() {
+            self.text = Timestamp::from_second(second).unwrap_or_default().to_string().replace('Z', ".000000Z").into();
+        }
+        let mut rest = micros as u32;
+        if let Some([digits @ .., _]) = self.text.last_chunk_mut::<7>() {
+            for digit in digits.iter_mut().rev() {
                 *digit = b'0' + (rest % 10) as u8;
                 rest /= 10;
             }
-            self.text.truncate(self.text.len() - digits.len());
-            self.text.push_str(str::from_utf8(&digits).expect("ASCII digits"));
         }
         &self.text
     }
@@ -255,7 +286,9 @@ impl RequestId {
     /// The 32 hex digits.
     pub fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
-        HEXLOWER.encode_mut(&self.0.to_be_bytes(), &mut digits);
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(self.0.to_be_bytes()) {
+            *pair = HEX[usize::from(byte)];
+        }
         digits
     }
 }
@@ -286,22 +319,35 @@ impl fmt::Display for RequestId {
 
 #[cfg(test)]
 mod tests {
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::SignedDuration;
 
-    use super::Time;
+    use super::{Clock, FRESH, Time};
 
     #[test]
-    fn a_time_is_printed_to_the_microsecond_within_a_second_and_across() {
+    fn a_time_is_printed_to_the_microsecond_within_a_second_and_across_and_follows_a_clock_that_is_set() {
+        let clock = Clock::manual("2026-01-02T03:04:05Z".parse().unwrap());
         let mut time = Time::default();
-        let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        for (micros, text) in [
+        for (step, text) in [
             (0, "2026-01-02T03:04:05.000000Z"),
             (42, "2026-01-02T03:04:05.000042Z"),
-            (999_999, "2026-01-02T03:04:05.999999Z"),
-            (1_000_000, "2026-01-02T03:04:06.000000Z"),
-            (1, "2026-01-02T03:04:05.000001Z"),
+            (999_957, "2026-01-02T03:04:05.999999Z"),
+            (1, "2026-01-02T03:04:06.000000Z"),
+            (-999_999, "2026-01-02T03:04:05.000001Z"),
+            (-86_400_000_000 - 1, "2026-01-01T03:04:05.000000Z"),
         ] {
-            assert_eq!(time.print(start + SignedDuration::from_micros(micros)), text);
+            clock.advance(SignedDuration::from_micros(step));
+            assert_eq!(str::from_utf8(time.print(&clock, clock.monotonic_ns())), Ok(text));
         }
+    }
+
+    #[test]
+    fn between_two_looks_at_the_wall_clock_the_monotonic_one_goes_on() {
+        let clock = Clock::manual("2026-01-02T03:04:05.999999Z".parse().unwrap());
+        let mut time = Time::default();
+        assert_eq!(time.print(&clock, 7), b"2026-01-02T03:04:05.999999Z");
+        assert_eq!(time.print(&clock, 2_007), b"2026-01-02T03:04:06.000001Z");
+        clock.advance(SignedDuration::from_hours(1));
+        assert_eq!(time.print(&clock, 6 + FRESH), b"2026-01-02T03:04:06.009998Z");
+        assert_eq!(time.print(&clock, 7 + FRESH), b"2026-01-02T04:04:05.999999Z");
     }
 }

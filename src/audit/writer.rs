@@ -79,8 +79,8 @@ struct Handle {
 }
 
 struct Ring {
-    /// Which run of the process, in hex digits.
-    boot: [u8; 32],
+    /// How its lines begin.
+    opening: String,
     clock: Clock,
     taken: AtomicUsize,
     /// Whether the batch is as large as it may be.
@@ -116,7 +116,7 @@ impl Audit {
 
     fn lasting(sink: Box<dyn Write + Send>, boot: RequestId, clock: Clock, last: Duration) -> io::Result<Self> {
         let ring = Arc::new(Ring {
-            boot: boot.digits(),
+            opening: record::opening(boot),
             clock,
             taken: AtomicUsize::new(0),
             full: AtomicBool::new(false),
@@ -256,14 +256,14 @@ impl Ring {
 
     /// Encodes a line into the batch; the places that it holds stay taken until it is written.
     fn append(&self, id: RequestId, what: &impl Says, places: usize) -> Decided {
-        let wall = self.clock.now();
         let mono_ns = self.clock.monotonic_ns();
         let mut batch = self.lock();
         let Batch { lines, seq: next, time, .. } = &mut *batch;
         let seq = *next;
         *next += 1;
         let was_empty = lines.is_empty();
-        record::write(lines, &Stamp { boot: &self.boot, seq, ts: time.print(wall), mono_ns }, id, what);
+        let stamp = Stamp { opening: &self.opening, seq, ts: time.print(&self.clock, mono_ns), mono_ns };
+        record::write(lines, &stamp, id, what);
         batch.places += places;
         if batch.lines.len() >= BATCH {
             self.full.store(true, Ordering::Relaxed);

@@ -80,7 +80,7 @@ pub async fn authenticate(
     } else {
         session
     };
-    let renewal = shared.sessions.renewal(&session, &ticket, limits.idle);
+    let renewal = shared.sessions.renewal(&session, &ticket, limits.idle, now);
     Ok(Caller::Person(Person { session, renewal }))
 }
 

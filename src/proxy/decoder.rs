@@ -1,11 +1,13 @@
 //! A body of HTTP/1.1, of the bytes that came over its connection (RFC 9112 sections 6 and 7): a request's from a client, a
 //! response's from an upstream.
 
+use std::sync::LazyLock;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use httparse::{EMPTY_HEADER, Header, Status};
-use memchr::memchr_iter;
+use memchr::memmem::Finder;
 
 /// Bytes of a line with a chunk's size, and of all trailers.
 const LINE_BYTES: usize = 4 * 1024;
@@ -202,11 +204,13 @@ pub(super) fn field<'a>(
 
 /// Behind the first empty line, where it has come; line ends may lack their carriage return (RFC 9112 section 2.2).
 pub(super) fn end_of_head(received: &[u8], from: usize) -> Option<usize> {
-    memchr_iter(b'\n', &received[from..]).map(|at| from + at + 1).find_map(|line| match received[line..] {
-        [b'\n', ..] => Some(line + 1),
-        [b'\r', b'\n', ..] => Some(line + 2),
-        _ => None,
-    })
+    /// Made once: making one costs as much as looking for it.
+    static EMPTY_LINES: LazyLock<[Finder<'_>; 2]> = LazyLock::new(|| [Finder::new("\n\r\n"), Finder::new("\n\n")]);
+    let [usual, bare] = &*EMPTY_LINES;
+    let new = &received[from..];
+    let end = usual.find(new).map(|at| at + 3);
+    let bare = bare.find(&new[..end.unwrap_or(new.len())]).map(|at| at + 2);
+    bare.or(end).map(|end| from + end)
 }
 
 #[cfg(test)]

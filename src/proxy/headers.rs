@@ -159,9 +159,10 @@ impl Lines {
     }
 
     fn add(&mut self, name: &HeaderName, value: &[u8]) {
-        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
-            self.0.extend_from_slice(part);
-        }
+        self.0.extend_from_slice(name.as_str().as_bytes());
+        self.0.extend_from_slice(b": ");
+        self.0.extend_from_slice(value);
+        self.0.extend_from_slice(b"\r\n");
     }
 
     fn end(mut self) -> Vec<u8> {

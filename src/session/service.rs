@@ -180,9 +180,8 @@ impl Sessions {
     }
 
     /// The `Set-Cookie` value that keeps a session from idling out, also at a route that lets sessions idle no longer than
-    /// `route_idle`, where the ticket is old enough to need it.
-    pub fn renewal(&self, session: &Session, ticket: &Ticket, route_idle: Duration) -> Option<String> {
-        let now = self.0.clock.now();
+    /// `route_idle`, where the ticket is old enough `now` to need it.
+    pub fn renewal(&self, session: &Session, ticket: &Ticket, route_idle: Duration, now: Timestamp) -> Option<String> {
         session.renews(ticket, route_idle, now).then(|| self.cookie(session, &Ticket::new(*ticket.handle(), now)))
     }
 

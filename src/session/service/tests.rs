@@ -132,7 +132,8 @@ async fn a_used_session_lives_to_its_absolute_end_and_no_longer() {
     let Begun { session, mut ticket } = sessions.begin(sign_in()).await.unwrap();
     for _ in 0..8 * 4 - 1 {
         clock.advance(seconds(900));
-        let renewed = sessions.renewal(&session, &ticket, HOUR).expect("a quarter of an hour is old enough");
+        let renewed =
+            sessions.renewal(&session, &ticket, HOUR, clock.now()).expect("a quarter of an hour is old enough");
         let value = renewed.split_once('=').unwrap().1.split(';').next().unwrap();
         ticket = Ticket::parse(&ring, &host("app.example.com"), value.as_bytes()).unwrap();
         assert!(is_live(&sessions.lookup(&ticket)));
@@ -149,8 +150,8 @@ async fn a_ticket_is_renewed_every_five_minutes_or_four_times_in_a_short_idle_ti
     let idle = Duration::from_secs(240);
     let short =
         sessions.begin(NewSession { lifetimes: Lifetimes { absolute: 8 * HOUR, idle }, ..sign_in() }).await.unwrap();
-    let renews = |begun: &Begun| sessions.renewal(&begun.session, &begun.ticket, HOUR).is_some();
-    let renews_at_strict_route = || sessions.renewal(&long.session, &long.ticket, idle).is_some();
+    let renews = |begun: &Begun| sessions.renewal(&begun.session, &begun.ticket, HOUR, clock.now()).is_some();
+    let renews_at_strict_route = || sessions.renewal(&long.session, &long.ticket, idle, clock.now()).is_some();
     clock.advance(seconds(59));
     assert_eq!((renews(&long), renews(&short), renews_at_strict_route()), (false, false, false));
     clock.advance(seconds(1));
