@@ -116,7 +116,8 @@ impl<'a> Sending<'a> {
         let sent = match self.attempt(first, body, upload.as_deref(), false).await {
             Err(Miss::Again(body, _)) => {
                 let second = self.choose(Some(first))?;
-                self.attempt(second, body, upload.as_deref(), true).await
+                // What is rare is kept out of the future, which is moved as a whole for each request.
+                Box::pin(self.attempt(second, body, upload.as_deref(), true)).await
             }
             sent => sent,
         };
@@ -150,8 +151,11 @@ impl<'a> Sending<'a> {
         let method = self.request.method();
         let repeatable = matches!(body, RequestBody::Empty) && is_idempotent(method);
         let head = self.head();
-        let sending = lease.exchange(method, &head, (body, self.framing));
-        let Some(answered) = self.within_deadlines(sending, upload).await else {
+        let answered = {
+            let sending = pin!(lease.exchange(method, &head, (body, self.framing)));
+            self.within_deadlines(sending, upload).await
+        };
+        let Some(answered) = answered else {
             return Err(Miss::Final(UpstreamError::Timeout(address)));
         };
         let Unanswered { fault, unsent } = match answered {
@@ -198,10 +202,13 @@ impl<'a> Sending<'a> {
     }
 
     /// Waits for a response head: for as long as the body moves, and then for the limit. `None` where it did not come.
-    async fn within_deadlines<T>(&self, sending: impl Future<Output = T>, upload: Option<&Upload>) -> Option<T> {
+    async fn within_deadlines<T>(
+        &self,
+        mut sending: Pin<&mut impl Future<Output = T>>,
+        upload: Option<&Upload>,
+    ) -> Option<T> {
         let upstreams = self.exchange.upstreams;
         let limit = upstreams.limits().response_head;
-        let mut sending = pin!(sending);
         let mut due = Instant::now() + limit;
         loop {
             let at = self.deadline.map_or(due, |deadline| deadline.min(due));

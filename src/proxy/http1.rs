@@ -10,7 +10,7 @@ mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(super) async fn serve(
             Err(refusal) => (Asked { version: Version::HTTP_11, head: false, keeps: false }, Err(refusal)),
         };
         let malformed = request.is_err();
-        let Some(response) = unless_gone(&wire, answers(request)).await else { return };
+        let Some(response) = unless_gone(&wire, pin!(answers(request))).await else { return };
         let (head, mut body) = response.into_parts();
         let asked = Asked { keeps: asked.keeps && !leaving.get() && wire.borrow_mut().is_over(), ..asked };
         let then = send(&wire, head, &mut body, asked).await;
@@ -94,8 +94,7 @@ fn begin(wire: &Rc<RefCell<Wire>>, head: Head) -> (Asked, Result<Request<ClientB
 }
 
 /// Waits for an answer for as long as the client does.
-async fn unless_gone<T>(wire: &RefCell<Wire>, answer: impl Future<Output = T>) -> Option<T> {
-    let mut answer = pin!(answer);
+async fn unless_gone<T>(wire: &RefCell<Wire>, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| None),
