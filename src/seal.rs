@@ -9,7 +9,7 @@ mod rotation;
 mod secret;
 mod xaes;
 
-pub use ring::{KeyRing, KeyState, RingError};
+pub use ring::{KeyRing, KeyState, RingError, RingMark};
 pub use rotation::{KeyInfo, RotationError};
 pub use secret::{StoredRing, load_or_create};
 

@@ -30,7 +30,7 @@ pub use roster::{Resting, Roster};
 pub use secrets::SecretStore;
 pub use service::{Begun, Lookup, MAX_OF_A_PERSON, Sessions, sweep_regularly};
 pub use store::{Change, Changes, Held, RecordKey, Store, StoreError, StoredRecord, Version};
-pub use ticket::{Ticket, TicketState};
+pub use ticket::{LastTicket, Ticket, TicketState};
 
 #[cfg(test)]
 mod tests;

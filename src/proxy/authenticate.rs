@@ -12,7 +12,7 @@ use crate::oidc::{Oidc, Original, Provider, RefreshError};
 use crate::route::SessionLimits;
 use crate::session::{Lifetimes, Lookup, Refresh, Renewed, Session, StoreError, Ticket, TicketState, Tokens};
 
-use super::admit::CanonicalRequest;
+use super::admit::{CanonicalRequest, Conn};
 use super::rejection::Rejection;
 use super::service::Shared;
 
@@ -50,12 +50,12 @@ impl Caller {
 /// Finds out who asks for a route whose people sign in at `provider` and whose sessions have `limits`.
 pub async fn authenticate(
     shared: &Shared,
-    request: &CanonicalRequest,
+    (request, conn): (&CanonicalRequest, &Conn),
     provider: Option<&Arc<Provider>>,
     limits: SessionLimits,
 ) -> Result<Caller, Rejection> {
     let cookies = request.cookies().map(HeaderValue::as_bytes);
-    let ticket = match shared.sessions.ticket(request.host(), cookies) {
+    let ticket = match shared.sessions.ticket_again(request.host(), cookies, &conn.last_ticket) {
         TicketState::Absent => return Ok(Caller::Nobody("sign_in_required")),
         TicketState::Forged => return Ok(Caller::Nobody("forged_session_cookie")),
         TicketState::Duplicate => return Ok(Caller::Nobody("duplicate_session_cookie")),

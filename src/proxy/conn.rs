@@ -11,6 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::host::Host;
 use crate::metrics::Metrics;
+use crate::session::LastTicket;
 use crate::tls::Certificate;
 
 use super::headers::Pseudonym;
@@ -32,6 +33,8 @@ pub struct Conn {
     pub(super) forwarded_port: HeaderValue,
     /// The same port, where it is not the default one of the scheme.
     pub(super) unusual_port: Option<u16>,
+    /// The session cookie that its last request had.
+    pub(super) last_ticket: LastTicket,
     /// Its place, which a tunnel takes over; none where nobody counts.
     pub(super) open: Option<Rc<Open>>,
 }
@@ -85,7 +88,17 @@ impl Conn {
         let forwarded_for = HeaderValue::from_str(&peer.ip().to_string()).expect("an address is plain ASCII");
         let port = if matches!(transport, Transport::Plain) { 80 } else { 443 };
         let forwarded_port = HeaderValue::from(port);
-        Self { peer, local, transport, pseudonym, forwarded_for, forwarded_port, unusual_port: None, open: None }
+        Self {
+            peer,
+            local,
+            transport,
+            pseudonym,
+            forwarded_for,
+            forwarded_port,
+            unusual_port: None,
+            last_ticket: LastTicket::default(),
+            open: None,
+        }
     }
 
     /// The same, where browsers see another port.

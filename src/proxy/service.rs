@@ -184,7 +184,7 @@ impl Service {
             return Ok(trail.answer(answer));
         }
         let preflight = route.settings.cors_preflight && request.is_preflight() && body.is_end_stream();
-        let (policy, caller) = self.caller_of(request, route, preflight).await?;
+        let (policy, caller) = self.caller_of((request, conn), route, preflight).await?;
         let access = AccessRequest {
             method: request.method().as_str(),
             host: request.host(),
@@ -216,7 +216,7 @@ impl Service {
     /// nobody's.
     async fn caller_of<'r>(
         &self,
-        request: &CanonicalRequest,
+        (request, conn): (&CanonicalRequest, &Conn),
         route: &'r Route,
         preflight: bool,
     ) -> Result<(&'r Policy, Caller), Rejection> {
@@ -228,7 +228,8 @@ impl Service {
             Access::Open(policy) => Ok((policy, Caller::Nobody("sign_in_required"))),
             Access::Guarded { policy, .. } if preflight => Ok((policy, Caller::Nobody("cors_preflight"))),
             Access::Guarded { policy, provider } => {
-                let caller = authenticate(&self.shared, request, provider.as_ref(), route.settings.session).await?;
+                let caller =
+                    authenticate(&self.shared, (request, conn), provider.as_ref(), route.settings.session).await?;
                 let port = self.shared.public_https_port;
                 if request.is_websocket() && !origin_allowed(request, Scheme::Https, port, &route.settings) {
                     return Err(Refusal::OriginMismatch.into());

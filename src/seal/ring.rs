@@ -1,6 +1,6 @@
 //! The key ring: sealing keys, cookie MAC epochs, the lookup key. Its serialized form lives in one Secret.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
@@ -19,6 +19,10 @@ const HEAD: usize = 2 + COMMITMENT + NONCE;
 /// The keys of one installation. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct KeyRing(Arc<Keys>);
+
+/// Tells a ring from every other one, and keeps no key.
+#[derive(Clone)]
+pub struct RingMark(Weak<Keys>);
 
 /// The keys as parsed: each list has exactly one active key, and no id twice.
 #[derive(Debug)]
@@ -116,6 +120,16 @@ impl KeyRing {
 
     pub(super) fn of(keys: Keys) -> Self {
         Self(Arc::new(keys))
+    }
+
+    /// What tells it from other rings.
+    pub fn mark(&self) -> RingMark {
+        RingMark(Arc::downgrade(&self.0))
+    }
+
+    /// Whether the mark is of this ring.
+    pub fn has(&self, mark: &RingMark) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.0), mark.0.as_ptr())
     }
 
     pub(super) fn inner(&self) -> &Keys {

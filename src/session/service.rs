@@ -20,7 +20,7 @@ use super::keys::Keys;
 use super::model::signed;
 use super::record::{self, Content};
 use super::{
-    Change, Changes, NewSession, RecordKey, Session, Store, StoreError, StoredRecord, Ticket, TicketState,
+    Change, Changes, LastTicket, NewSession, RecordKey, Session, Store, StoreError, StoredRecord, Ticket, TicketState,
     session_cookie,
 };
 
@@ -134,7 +134,17 @@ impl Sessions {
         TicketState::find(self.0.keys.ring().as_ref(), host, lines)
     }
 
-    /// Looks a ticket up in the cache: one keyed hash, no I/O, no allocation.
+    /// The same for a connection, whose last ticket may be this one.
+    pub fn ticket_again<'a>(
+        &self,
+        host: &Host,
+        lines: impl IntoIterator<Item = &'a [u8]>,
+        last: &LastTicket,
+    ) -> TicketState {
+        TicketState::find_again(self.0.keys.ring().as_ref(), host, lines, last)
+    }
+
+    /// Looks a ticket up in the cache: at most one keyed hash, no I/O, no allocation.
     pub fn lookup(&self, ticket: &Ticket) -> Lookup {
         let now = self.0.clock.now();
         match self.0.cache.find(self.0.key(ticket), now) {
@@ -201,7 +211,7 @@ impl Inner {
     }
 
     fn key(&self, ticket: &Ticket) -> RecordKey {
-        RecordKey(self.ring().store_key(ticket.handle()))
+        ticket.record(&self.ring())
     }
 
     async fn begin(self: &Arc<Self>, new: NewSession) -> Result<Begun, StoreError> {

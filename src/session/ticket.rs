@@ -1,11 +1,16 @@
 //! The session cookie's value: `version(1) ‖ mac epoch(1) ‖ handle(32) ‖ last seen, minutes(4) ‖ mac(16)`, base64url.
 
+use std::cell::RefCell;
+use std::fmt;
+
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
+use subtle::ConstantTimeEq;
 
 use crate::host::Host;
-use crate::seal::KeyRing;
+use crate::seal::{KeyRing, RingMark};
 
+use super::RecordKey;
 use super::cookie::{COOKIE_NAME, pairs};
 
 const VERSION: u8 = 1;
@@ -14,10 +19,25 @@ const MAC: usize = 16;
 const TEXT: usize = 72;
 
 /// A session cookie whose MAC is ours, for this host.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Ticket {
     handle: [u8; 32],
     last_seen: Timestamp,
+    /// What stands in a store for it, where that is known already.
+    record: Option<RecordKey>,
+}
+
+/// The last ticket of a connection. The same cookie for the same host under the same ring says the same again, so it is compared,
+/// in constant time, and not computed. It keeps no key.
+#[derive(Clone, Default)]
+pub struct LastTicket(RefCell<Option<Known>>);
+
+#[derive(Clone)]
+struct Known {
+    ring: RingMark,
+    host: Host,
+    value: [u8; TEXT],
+    ticket: Ticket,
 }
 
 /// What the cookies of a request say.
@@ -39,6 +59,24 @@ impl TicketState {
     /// Finds the ticket in the values of a request's `Cookie` fields. The name is compared byte for byte; what is no
     /// pair is passed over.
     pub fn find<'a>(ring: Option<&KeyRing>, host: &Host, lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self::parsed_by(ring, lines, |ring, value| Ticket::parse(ring, host, value))
+    }
+
+    /// The same for a connection, whose last ticket may be this one.
+    pub fn find_again<'a>(
+        ring: Option<&KeyRing>,
+        host: &Host,
+        lines: impl IntoIterator<Item = &'a [u8]>,
+        last: &LastTicket,
+    ) -> Self {
+        Self::parsed_by(ring, lines, |ring, value| last.parse(ring, host, value))
+    }
+
+    fn parsed_by<'a>(
+        ring: Option<&KeyRing>,
+        lines: impl IntoIterator<Item = &'a [u8]>,
+        parse: impl FnOnce(&KeyRing, &[u8]) -> Option<Ticket>,
+    ) -> Self {
         let mut values = lines
             .into_iter()
             .flat_map(pairs)
@@ -47,15 +85,38 @@ impl TicketState {
             (None, ..) => Self::Absent,
             (Some(_), Some(_), _) => Self::Duplicate,
             (Some(_), None, None) => Self::Unreadable,
-            (Some(value), None, Some(ring)) => Ticket::parse(ring, host, value).map_or(Self::Forged, Self::Valid),
+            (Some(value), None, Some(ring)) => parse(ring, value).map_or(Self::Forged, Self::Valid),
         }
+    }
+}
+
+impl LastTicket {
+    /// [`Ticket::parse`], but for what was parsed last.
+    fn parse(&self, ring: &KeyRing, host: &Host, value: &[u8]) -> Option<Ticket> {
+        let mut last = self.0.borrow_mut();
+        if let Some(known) = &*last
+            && ring.has(&known.ring)
+            && *host == known.host
+            && bool::from(known.value.ct_eq(value))
+        {
+            return Some(known.ticket.clone());
+        }
+        let parsed = Ticket::parse(ring, host, value)?;
+        let ticket = Ticket { record: Some(parsed.record(ring)), ..parsed };
+        *last = Some(Known {
+            ring: ring.mark(),
+            host: host.clone(),
+            value: value.try_into().ok()?,
+            ticket: ticket.clone(),
+        });
+        Some(ticket)
     }
 }
 
 impl Ticket {
     /// A ticket for a handle.
     pub fn new(handle: [u8; 32], last_seen: Timestamp) -> Self {
-        Self { handle, last_seen }
+        Self { handle, last_seen, record: None }
     }
 
     /// Checks a cookie value for a host: its length, then its MAC, and only then what it says.
@@ -72,7 +133,7 @@ impl Ticket {
         }
         let (handle, minutes) = rest.split_first_chunk()?;
         let minutes = u32::from_be_bytes(minutes.try_into().ok()?);
-        Some(Self { handle: *handle, last_seen: Timestamp::from_second(i64::from(minutes) * 60).ok()? })
+        Some(Self::new(*handle, Timestamp::from_second(i64::from(minutes) * 60).ok()?))
     }
 
     /// The cookie value for a host.
@@ -92,16 +153,36 @@ impl Ticket {
         &self.handle
     }
 
+    /// What stands in a store for it.
+    pub(super) fn record(&self, ring: &KeyRing) -> RecordKey {
+        self.record.unwrap_or_else(|| RecordKey(ring.store_key(&self.handle)))
+    }
+
     /// When the cookie was issued; a parsed one tells it to the minute, rounded up.
     pub fn last_seen(&self) -> Timestamp {
         self.last_seen
     }
 }
 
+impl PartialEq for Ticket {
+    fn eq(&self, other: &Self) -> bool {
+        (self.handle, self.last_seen) == (other.handle, other.last_seen)
+    }
+}
+
+impl Eq for Ticket {}
+
 /// Without the handle, which is as good as the cookie.
-impl std::fmt::Debug for Ticket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket").field("last_seen", &self.last_seen).finish_non_exhaustive()
+    }
+}
+
+/// Without the cookie.
+impl fmt::Debug for LastTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastTicket")
     }
 }
 
@@ -219,6 +300,26 @@ mod tests {
         let (ring, ticket, pair) = issued();
         assert_eq!(find(&rotated(&ring, true), &[&pair]), TicketState::Valid(ticket));
         assert_eq!(find(&rotated(&ring, false), &[&pair]), TicketState::Forged);
+    }
+
+    #[test]
+    fn the_last_ticket_of_a_connection_is_believed_for_its_ring_and_host_alone() {
+        let (ring, ticket, pair) = issued();
+        let (last, ours) = (LastTicket::default(), host("app.example.com"));
+        let again = |ring: &KeyRing, host: &Host, line: &str| {
+            TicketState::find_again(Some(ring), host, [line.as_bytes()], &last)
+        };
+        for _ in 0..2 {
+            let TicketState::Valid(found) = again(&ring, &ours, &pair) else { panic!("it is ours") };
+            assert_eq!((found.last_seen(), found.handle()), (ticket.last_seen(), ticket.handle()));
+            assert!(found.record == Some(ticket.record(&ring)));
+        }
+        assert_eq!(again(&ring, &host("other.example.com"), &pair), TicketState::Forged);
+        assert_eq!(again(&rotated(&ring, false), &ours, &pair), TicketState::Forged);
+        assert_eq!(again(&KeyRing::generate(), &ours, &pair), TicketState::Forged);
+        assert_eq!(again(&ring, &ours, &pair[..pair.len() - 1]), TicketState::Forged);
+        assert_eq!(again(&ring, &ours, &format!("{pair}; {pair}")), TicketState::Duplicate);
+        assert_eq!(format!("{last:?}"), "LastTicket");
     }
 
     #[test]
