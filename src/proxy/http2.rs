@@ -202,23 +202,24 @@ impl Streams {
             self.places.len() - 1
         });
         self.places[number].1 = Some(stream);
-        self.poll(number);
+        self.poll(number, wakes);
     }
 
     fn poll_woken(&mut self, wakes: &Wakes) {
         let mut woken = std::mem::take(&mut self.woken);
         wakes.take_streams(&mut woken);
-        woken.drain(..).for_each(|number| self.poll(number));
+        woken.drain(..).for_each(|number| self.poll(number, wakes));
         self.woken = woken;
     }
 
     /// Runs a stream until it waits. What panics is this stream's end and no other's.
-    fn poll(&mut self, number: usize) {
+    fn poll(&mut self, number: usize, wakes: &Wakes) {
         let (waker, place) = &mut self.places[number];
         let Some(stream) = place else { return };
         let polled = catch_unwind(AssertUnwindSafe(|| stream.poll(&mut Context::from_waker(waker))));
         if !matches!(polled, Ok(Poll::Pending)) {
             *place = None;
+            wakes.forget(number);
             self.vacant.push(number);
         }
     }

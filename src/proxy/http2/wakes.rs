@@ -66,6 +66,11 @@ impl Wakes {
         mem::swap(&mut *self.streams(), woken);
     }
 
+    /// A stream has ended; what it woke of itself on the way means nobody.
+    pub(super) fn forget(&self, number: usize) {
+        self.streams().pop_if(|last| *last == number);
+    }
+
     fn streams(&self) -> MutexGuard<'_, Vec<usize>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,6 +129,10 @@ mod tests {
         let mut streams = Vec::new();
         wakes.take_streams(&mut streams);
         assert_eq!((wakes.take_socket(), wakes.take_frames(), streams), (true, true, vec![3, 1]));
+        assert!(!wakes.end());
+        wakes.begin(&task);
+        wakers[2].wake_by_ref();
+        wakes.forget(3);
         assert!(!wakes.end());
         wakes.begin(&task);
         wakers[1].wake_by_ref();
