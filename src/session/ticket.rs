@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use constant_time_eq::constant_time_eq;
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
-use subtle::ConstantTimeEq;
 
 use crate::host::Host;
 use crate::seal::{KeyRing, RingMark};
@@ -97,7 +97,7 @@ impl LastTicket {
         if let Some(known) = &*last
             && ring.has(&known.ring)
             && *host == known.host
-            && bool::from(known.value.ct_eq(value))
+            && constant_time_eq(&known.value, value)
         {
             return Some(known.ticket.clone());
         }
