@@ -272,6 +272,14 @@ impl RequestBody {
         });
         (Self::Streamed { body, upload: Rc::clone(&upload), idle: Idle::new(idle) }, Some(upload))
     }
+
+    /// How long it may stand still.
+    pub(super) fn idle_limit(&self) -> Duration {
+        match self {
+            Self::Empty => Duration::ZERO,
+            Self::Streamed { idle, .. } => idle.limit,
+        }
+    }
 }
 
 impl Upload {

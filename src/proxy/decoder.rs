@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use httparse::{EMPTY_HEADER, Header, Status};
+use memchr::memchr_iter;
 use memchr::memmem::Finder;
 
 /// Bytes of a line with a chunk's size, and of all trailers.
@@ -171,16 +172,20 @@ impl Chunked {
     }
 
     fn trailers(&mut self, received: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
-        // To the parser, a line feed alone is an empty line, and to others the beginning of a field.
-        if received.first() == Some(&b'\n') {
-            return Err(Malformed::Garbage);
-        }
         let mut fields = [EMPTY_HEADER; TRAILERS];
         let Status::Complete((count, fields)) =
             httparse::parse_headers(received, &mut fields).map_err(|_| Malformed::Garbage)?
         else {
             return if received.len() > TRAILER_BYTES { Err(Malformed::TooLarge) } else { Ok(None) };
         };
+        if count > TRAILER_BYTES {
+            return Err(Malformed::TooLarge);
+        }
+        // To the parser, a line feed alone ends a line, and to others it is a part of a field.
+        let lines = &received[..count];
+        if memchr_iter(b'\n', lines).any(|at| at == 0 || lines[at - 1] != b'\r') {
+            return Err(Malformed::Garbage);
+        }
         let mut trailers = HeaderMap::with_capacity(fields.len());
         for field in fields.iter() {
             let (name, value) = self::field(field, Bytes::copy_from_slice)?;
@@ -276,6 +281,7 @@ mod tests {
         let long = format!("1;{}", "x".repeat(LINE_BYTES));
         let many = format!("1;{}\r\na\r\n", "x".repeat(4000)).repeat(5);
         let trailers = format!("0\r\nx: {}", "x".repeat(TRAILER_BYTES));
+        let whole = format!("{trailers}\r\n\r\n");
         for broken in [
             "g\r\n",
             "-1\r\n",
@@ -290,10 +296,14 @@ mod tests {
             "1 1\r\n",
             "0\r\n\nno field\r\n\r\n",
             "0\r\nno field\r\n\r\n",
+            "0\r\nx: y\n\n",
+            "0\r\nx: y\r\n\n",
+            "0\r\nx: y\nz: a\r\n\r\n",
             "0\r\na b: c\r\n\r\n",
             &long,
             &many,
             &trailers,
+            &whole,
         ] {
             let fault = decode(chunked(), &[broken.as_bytes()]).unwrap_err();
             assert!(matches!(fault, Malformed::Garbage | Malformed::TooLarge), "{broken:.40}: {fault:?}");

@@ -6,6 +6,8 @@
 mod head;
 mod response;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -58,17 +60,18 @@ pub(super) async fn serve(
         let then = send(&wire, head, &mut body, asked).await;
         match then {
             Then::Switch => return wire.borrow_mut().hand_over(),
-            Then::Abort => return wire.borrow_mut().abort(),
             Then::Break => return,
             Then::Next | Then::End => {}
         }
         let settled = poll_fn(|cx| wire.borrow_mut().poll_settled(cx)).await;
         drop(body);
         if !settled || then == Then::End {
-            return close(&wire, malformed || !settled).await;
+            let unread = malformed || !settled || !wire.borrow().is_quiet();
+            return close(&wire, unread).await;
         }
-        wire.borrow().next();
+        wire.borrow_mut().next();
     }
+    close(&wire, false).await;
 }
 
 /// The next head; none where either side ends the connection.

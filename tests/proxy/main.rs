@@ -10,6 +10,7 @@ mod bad_objects;
 mod faults;
 mod fields;
 mod frames;
+mod http1;
 mod http2;
 mod lifecycle;
 mod limits;

@@ -24,7 +24,7 @@ const FLOOD: usize = 64 * 1024 * 1024;
 const UNDER_WAY: usize = 24 * 1024 * 1024;
 
 /// An upstream that hands its connection to a function after the request's head.
-fn raw(serve: impl Fn(TcpStream) + Send + 'static) -> std::net::SocketAddr {
+pub fn raw(serve: impl Fn(TcpStream) + Send + 'static) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

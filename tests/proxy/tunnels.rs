@@ -56,6 +56,20 @@ fn bytes_behind_the_request_wait_for_the_switch() {
 }
 
 #[test]
+fn bytes_behind_the_request_go_through_the_tunnel() {
+    use std::io::Read;
+    let upstream = echo();
+    let plane = Plane::of(&[upstream.address]);
+    let mut client = plane.client();
+    client.send(upgrade("") + "early");
+    assert_eq!(client.answer().map(|answer| answer.status), Some(101));
+    let mut back = [0; 5];
+    client.stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"early");
+    assert!(echoes(&mut client, "later"));
+}
+
+#[test]
 fn other_upgrades_are_not_seen() {
     let upstream = Upstream::ok();
     let plane = Plane::of(&[upstream.address]);

@@ -60,8 +60,6 @@ pub(super) enum Then {
     Switch,
     /// The end at once: the response is not whole.
     Break,
-    /// The same, where the end by itself would not say so.
-    Abort,
 }
 
 impl Framing {
@@ -85,16 +83,20 @@ pub(super) async fn send(wire: &RefCell<Wire>, head: response::Parts, body: &mut
     let closes = has_token(&head.headers, CONNECTION, "close");
     let keeps = asked.keeps && !closes && framing != Framing::UntilClose;
     let mut out = Vec::with_capacity(ROOM);
-    out.extend_from_slice(wire.borrow_mut().answer());
+    out.extend_from_slice(wire.borrow_mut().answer(framing == Framing::UntilClose));
     write_head(&mut out, &head, framing, Asked { keeps: keeps || closes || switches, ..asked });
     let sent =
         if framing == Framing::None { flush(wire, &out).await } else { send_body(wire, out, body, framing).await };
-    match sent {
-        Ok(()) if switches => Then::Switch,
-        Ok(()) if keeps => Then::Next,
-        Ok(()) => Then::End,
-        Err(_) if framing == Framing::UntilClose => Then::Abort,
-        Err(_) => Then::Break,
+    if sent.is_err() {
+        return Then::Break;
+    }
+    wire.borrow_mut().answered();
+    if switches {
+        Then::Switch
+    } else if keeps {
+        Then::Next
+    } else {
+        Then::End
     }
 }
 

@@ -39,8 +39,8 @@ pub(super) struct Wire {
     read: usize,
     /// What is still to come of the request.
     body: Decoder,
-    /// What is still to be sent before the body comes.
-    asking: &'static [u8],
+    /// What is still to be sent before the body comes; empty while it is on its way.
+    asking: Option<&'static [u8]>,
     /// Whether somebody may read the body.
     held: bool,
     broken: bool,
@@ -48,6 +48,8 @@ pub(super) struct Wire {
     reader: Option<Waker>,
     settler: Option<Waker>,
     handover: Option<oneshot::Sender<Client>>,
+    /// Whether a response is under way whose end only the end of the connection tells.
+    unended: bool,
 }
 
 /// A client that left HTTP.
@@ -69,12 +71,13 @@ impl Wire {
             looked: 0,
             read: LEAST_READ,
             body: Decoder::Length(0),
-            asking: &[],
+            asking: None,
             held: false,
             broken: false,
             reader: None,
             settler: None,
             handover: None,
+            unended: false,
         }
     }
 
@@ -118,7 +121,7 @@ impl Wire {
 
     /// Begins a request that is followed by this body.
     pub(super) fn begin(&mut self, body: Decoder, expects: bool) {
-        self.asking = if expects && self.received.is_empty() && !body.is_done() { CONTINUE } else { &[] };
+        self.asking = (expects && self.received.is_empty() && !body.is_done()).then_some(CONTINUE);
         self.body = body;
     }
 
@@ -133,11 +136,21 @@ impl Wire {
         !self.body.is_done()
     }
 
-    /// Begins a response: a body is not asked for any more. Gives what must be sent before it.
-    pub(super) fn answer(&mut self) -> &'static [u8] {
-        let begun = if self.asking.len() < CONTINUE.len() { self.asking } else { &[] };
-        self.asking = &[];
-        begun
+    /// Begins a response, maybe one that only the end of the connection ends: a body is not asked for any more. Gives what
+    /// must be sent before it.
+    pub(super) fn answer(&mut self, until_close: bool) -> &'static [u8] {
+        self.unended = until_close;
+        let begun = self.asking.take();
+        if begun.is_some() {
+            // It waited to write, maybe, and its body may come all the same.
+            wake(&mut self.reader);
+        }
+        begun.filter(|left| left.len() < CONTINUE.len()).unwrap_or_default()
+    }
+
+    /// The response is whole.
+    pub(super) fn answered(&mut self) {
+        self.unended = false;
     }
 
     /// Ready when the client has gone while it was waiting for us.
@@ -158,20 +171,22 @@ impl Wire {
         }
     }
 
-    /// Ready when the request was read to its end, or nobody reads it any more: then what came of it is dropped. Whether
-    /// another request may follow.
+    /// Ready when nobody reads the request any more, who would read the next one else: then what came of it is dropped.
+    /// Whether another request may follow.
     pub(super) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.has_body() && self.held && !self.broken {
+        if self.held && !self.broken {
             self.settler = Some(cx.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(self.is_over())
     }
 
-    /// Whether the request is over for everybody, once what came of a body that nobody reads is dropped.
+    /// Whether another request may follow, once what came of a body that nobody reads is dropped. A client that was not
+    /// asked for its body sends it or not.
     pub(super) fn is_over(&mut self) -> bool {
         while !self.held && !self.broken && matches!(self.body.take(&mut self.received), Ok(Some(_))) {}
-        !self.broken && (self.held || !self.has_body())
+        let unasked = self.asking == Some(CONTINUE);
+        !self.broken && !unasked && (self.held || !self.has_body())
     }
 
     /// Sends these parts, in one write where they are taken together.
@@ -214,10 +229,14 @@ impl Wire {
         Poll::Ready(())
     }
 
-    /// A head, or a part of one, that came early begins now.
-    pub(super) fn next(&self) {
-        if let (Some(socket), false) = (&self.socket, self.received.is_empty()) {
-            socket.pulse.read();
+    /// A head, or a part of one, that came early begins now; what is idle keeps no large buffer.
+    pub(super) fn next(&mut self) {
+        if !self.received.is_empty() {
+            if let Some(socket) = &self.socket {
+                socket.pulse.read();
+            }
+        } else if self.read > LEAST_READ {
+            (self.received, self.read) = (BytesMut::new(), LEAST_READ);
         }
     }
 
@@ -229,16 +248,14 @@ impl Wire {
         }
     }
 
-    /// Ends the connection so that the client takes nothing for whole.
-    pub(super) fn abort(&mut self) {
-        if let Some(socket) = self.socket.take() {
+    /// Ends the connection, whoever reads a body over it, and so that the client takes nothing for whole that is not.
+    pub(super) fn end(&mut self) {
+        if let Some(socket) = self.socket.take()
+            && self.unended
+        {
             socket.stream.abort();
         }
-    }
-
-    /// Ends the connection, whoever reads a body over it.
-    pub(super) fn end(&mut self) {
-        (self.socket, self.broken) = (None, true);
+        self.broken = true;
         wake(&mut self.reader);
     }
 
@@ -293,14 +310,14 @@ impl Wire {
 
     /// Asks for a body whose client waits for that.
     fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.asking.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        let mut parts = [self.asking, &[], &[]];
+        let Some(left) = self.asking else { return Poll::Ready(Ok(())) };
+        let mut parts = [left, &[], &[]];
         let sent = self.poll_send(cx, &mut parts);
-        self.asking = parts[0];
+        self.asking = Some(parts[0]);
         ready!(sent)?;
-        self.poll_flush(cx)
+        ready!(self.poll_flush(cx))?;
+        self.asking = None;
+        Poll::Ready(Ok(()))
     }
 
     fn breaks(&mut self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> BodyError {

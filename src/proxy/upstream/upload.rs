@@ -1,12 +1,14 @@
 //! The body of a request on its way over a connection.
 
-use std::io;
 use std::pin::Pin;
+
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::timeout;
 
 use crate::proxy::body::RequestBody;
 use crate::proxy::headers::Framing;
@@ -16,14 +18,8 @@ use crate::proxy::headers::Framing;
 pub(super) enum Interrupted {
     /// The client's end, or a limit.
     Body,
-    /// The upstream takes no more.
+    /// The upstream takes no more, or took nothing for too long.
     Socket,
-}
-
-impl From<io::Error> for Interrupted {
-    fn from(_: io::Error) -> Self {
-        Self::Socket
-    }
 }
 
 /// Sends a body as `framing` delimits it, and gives the socket back. Interrupted, it closes the socket for writing, so that
@@ -33,6 +29,7 @@ pub(super) async fn upload(
     mut body: RequestBody,
     framing: Framing,
 ) -> Result<OwnedWriteHalf, Interrupted> {
+    let idle = body.idle_limit();
     let mut left = if let Framing::Length(length) = framing { length } else { 0 };
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let data = frame.ok().and_then(|frame| frame.into_data().ok()).ok_or(Interrupted::Body)?;
@@ -40,15 +37,27 @@ pub(super) async fn upload(
             // An empty chunk would be the last.
             if !data.is_empty() {
                 let size = format!("{:x}\r\n", data.len());
-                socket.write_all_buf(&mut Bytes::from(size).chain(data).chain(&b"\r\n"[..])).await?;
+                send(&mut socket, Bytes::from(size).chain(data).chain(&b"\r\n"[..]), idle).await?;
             }
         } else {
             left = left.checked_sub(data.len() as u64).ok_or(Interrupted::Body)?;
-            socket.write_all_buf(&mut { data }).await?;
+            send(&mut socket, data, idle).await?;
         }
     }
     if framing == Framing::Chunked {
-        socket.write_all(b"0\r\n\r\n").await?;
+        send(&mut socket, &b"0\r\n\r\n"[..], idle).await?;
     }
     if left == 0 { Ok(socket) } else { Err(Interrupted::Body) }
+}
+
+/// Sends bytes to an upstream that takes some of them within the limit each time. One that never does would keep its
+/// client's connection for ever, once it has answered.
+async fn send(socket: &mut OwnedWriteHalf, mut bytes: impl Buf, idle: Duration) -> Result<(), Interrupted> {
+    while bytes.has_remaining() {
+        match timeout(idle, socket.write_buf(&mut bytes)).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) | Err(_) => return Err(Interrupted::Socket),
+        }
+    }
+    Ok(())
 }
