@@ -95,7 +95,8 @@ impl Thread {
     {
         let pulse = self.pulse(false);
         let socket = Watched { stream, pulse: Arc::clone(&pulse) };
-        let connection = http2::Serving::new(socket, &self.limits, Rc::clone(&self.service), conn);
+        // Boxed, so that no connection of HTTP/1.1 keeps room for it.
+        let connection = Box::pin(http2::Serving::new(socket, &self.limits, Rc::clone(&self.service), conn));
         self.watch(connection, &pulse).await;
     }
 
@@ -209,12 +210,12 @@ impl<F: Future> Connection for Http1<'_, F> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection for http2::Serving<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection for Pin<Box<http2::Serving<S>>> {
     fn say_goodbye(self: Pin<&mut Self>) {
-        self.get_mut().say_goodbye();
+        self.as_deref_mut().get_mut().say_goodbye();
     }
 
     fn reset_stalled(self: Pin<&mut Self>, limit: Duration) {
-        self.get_mut().reset_stalled(limit);
+        self.as_deref_mut().get_mut().reset_stalled(limit);
     }
 }

@@ -265,3 +265,27 @@ fn an_upstream_that_breaks_off_resets_the_stream_alone() {
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
     });
 }
+
+#[test]
+fn as_many_streams_as_are_granted_run_at_once() {
+    let upstream = Upstream::scripted(|seen| {
+        let length = seen.body.len();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        Reply::Send([head.as_bytes(), &seen.body].concat())
+    });
+    let plane = Plane::of(&[upstream.address]);
+    plane.block_on(async {
+        let mut sender = h2(plane.https, "app.test").await;
+        let exchanges: Vec<_> = (0..Limits::default().h2_streams as usize)
+            .map(|number| {
+                let body = Bytes::from(vec![number as u8; 1000 * (number + 1)]);
+                let request = Request::post("https://app.test/").body(Full::new(body.clone())).unwrap();
+                (sender.send_request(request), body)
+            })
+            .collect();
+        for (response, body) in exchanges {
+            let response = response.await.unwrap();
+            assert!(response.into_body().collect().await.unwrap().to_bytes() == body);
+        }
+    });
+}
