@@ -13,7 +13,10 @@ mod decoder;
 pub mod endpoints;
 pub mod forward;
 pub mod headers;
+#[cfg(not(feature = "fuzzing"))]
 mod http1;
+#[cfg(feature = "fuzzing")]
+pub mod http1;
 mod http2;
 pub mod listener;
 pub mod negotiation;

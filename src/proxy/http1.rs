@@ -4,6 +4,8 @@
 //! comes. All is done by the connection's own task.
 
 mod head;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod reading;
 mod response;
 mod socket;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::house::House;
+use crate::house::{House, soon};
 
 /// What a browser says of itself when a person follows a link.
 pub const NAVIGATION: Fields<'static> = &[
@@ -123,6 +123,13 @@ impl Browser {
         }
         assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
         Socket(stream)
+    }
+
+    /// Follows a link, and leaves at that moment instead of waiting for its answer.
+    pub fn gives_up(&self, host: &str, target: &str, at: impl Fn() -> Option<()>) {
+        let mut stream = self.stream(host);
+        stream.write_all(self.request("GET", host, target, NAVIGATION, "keep-alive").as_bytes()).unwrap();
+        soon("moment to leave", at);
     }
 
     /// A request over plain HTTP, without cookies: ours are `Secure`.

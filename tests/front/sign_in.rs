@@ -1,6 +1,7 @@
 //! Signing in: the way there and back, and every way in which it goes wrong.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -339,6 +340,20 @@ fn an_issuer_that_cannot_be_used_is_503_with_a_way_to_begin_again() {
         assert!(answer.body.contains("/.portcullis/login?return=%2Freports"), "{name}");
         assert_eq!(event_of(&house, &answer)["reason"], "provider_unreachable", "{name}");
     }
+}
+
+#[test]
+fn who_leaves_before_anything_is_decided_leaves_a_word() {
+    const METADATA: &str = "/.well-known/openid-configuration";
+    let house = House::new();
+    let slow = Canned { delay: Duration::from_secs(600), ..Canned::new(200, "") };
+    house.provider.behave(|it| drop(it.canned.insert(METADATA, slow)));
+    let at = || (house.provider.calls(METADATA) > 0).then_some(());
+    house.browser().gives_up("app.test", "/.portcullis/login?return=/", at);
+    let lines = house.trail.until(2);
+    let (event, outcome) = (&lines[0], &lines[1]);
+    assert_eq!((&event["kind"], &event["path"]), (&"Abandoned".into(), &"/.portcullis/login".into()));
+    assert_eq!((&outcome["kind"], &outcome["status"]), (&"Outcome".into(), &0.into()));
 }
 
 #[test]

@@ -1,37 +1,15 @@
-//! Whatever is accepted here is read by hyper's server in the same way, which is the reading that most others share.
+//! Streams of near-valid requests, and bodies that outlive their request.
 
-use std::convert::Infallible;
-
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, duplex, sink};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder as Threads, Runtime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
+use super::reading::{alike, pair, served, thread};
 use super::*;
-use crate::budget::Places;
-use crate::proxy::body::own;
-use crate::proxy::pulse::Pulse;
-
-/// Bytes of a head.
-const HEAD: usize = 4 * 1024;
-
-/// One request as it was read; without a body where that broke.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Read {
-    line: (Method, String, Version),
-    fields: Vec<(String, Bytes)>,
-    body: Option<Bytes>,
-}
 
 /// Bytes that a failure shows as text.
 #[derive(Clone)]
@@ -41,94 +19,6 @@ impl std::fmt::Debug for Raw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0.escape_ascii())
     }
-}
-
-/// Requests in the order of their heads.
-type Reads = RefCell<Vec<Read>>;
-
-/// Reads a request to its end, and what it is answered.
-async fn read<B>(request: Request<B>, reads: &Reads) -> Response<()>
-where
-    B: http_body::Body<Data = Bytes>,
-{
-    let (parts, body) = request.into_parts();
-    let connects = parts.method == Method::CONNECT;
-    let at = reads.borrow().len();
-    let fields = fields_of(&parts.headers);
-    reads.borrow_mut().push(Read { line: (parts.method, parts.uri.to_string(), parts.version), fields, body: None });
-    let body = body.collect().await.ok().map(http_body_util::Collected::to_bytes);
-    let mut response = Response::new(());
-    // What is connected is never served.
-    if body.is_none() || connects {
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response.headers_mut().insert(CONNECTION, "close".parse().unwrap());
-    }
-    reads.borrow_mut()[at].body = body;
-    response
-}
-
-/// All fields, without a length that chunks overrule.
-fn fields_of(headers: &HeaderMap) -> Vec<(String, Bytes)> {
-    let overruled = headers.contains_key(TRANSFER_ENCODING);
-    let fields = headers.iter().filter(|(name, _)| !(overruled && **name == CONTENT_LENGTH));
-    fields.map(|(name, value)| (name.to_string(), Bytes::copy_from_slice(value.as_bytes()))).collect()
-}
-
-/// Sends pieces, each read before the next one comes, and takes what is answered.
-async fn talk(mut client: impl AsyncRead + AsyncWrite + Unpin, pieces: &[&[u8]]) {
-    for piece in pieces {
-        if client.write_all(piece).await.is_err() {
-            break;
-        }
-        for _ in 0..3 {
-            yield_now().await;
-        }
-    }
-    drop(client.shutdown().await);
-    drop(copy(&mut client, &mut sink()).await);
-}
-
-/// Two ends of a connection.
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    client.set_nodelay(true).unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
-
-/// Serves a connection as the data plane does.
-async fn served(socket: TcpStream, leaving: &Cell<bool>, answers: impl AsyncFn(Request<ClientBody>) -> Response<()>) {
-    let pulse = Pulse::new(true, 1024, Places::new(0));
-    let socket = Watched { stream: Socket::Plain(socket), pulse: pulse.clone() };
-    serve(socket, HEAD, leaving, async |request: Result<Request<ClientBody>, Refusal>| {
-        let active = pulse.begin();
-        let response = match request {
-            Ok(request) => answers(request).await,
-            Err(refusal) => Response::builder().status(refusal.status()).body(()).unwrap(),
-        };
-        own(response.map(|()| Bytes::new()), None).map(|body| Tracked::new(body, active))
-    })
-    .await;
-}
-
-async fn ours(pieces: &[&[u8]]) -> Vec<Read> {
-    let (client, socket) = pair().await;
-    let (reads, leaving) = (Reads::default(), Cell::new(false));
-    tokio::join!(served(socket, &leaving, async |request| read(request, &reads).await), talk(client, pieces));
-    reads.into_inner()
-}
-
-async fn hypers(pieces: &[&[u8]]) -> Vec<Read> {
-    let (client, socket) = duplex(64 * 1024);
-    let reads = Reads::default();
-    let service = service_fn(async |request| {
-        let response = read(request, &reads).await;
-        Ok::<_, Infallible>(response.map(|()| Empty::<Bytes>::new()))
-    });
-    let serving = Builder::new().half_close(true).max_headers(128).serve_connection(TokioIo::new(socket), service);
-    // What is malformed ends it by an error.
-    let (_, ()) = tokio::join!(serving, talk(client, pieces));
-    reads.into_inner()
 }
 
 /// One of the usual texts, or seldom an odd one.
@@ -277,35 +167,14 @@ fn stream() -> impl Strategy<Value = (Raw, Vec<Index>)> {
     })
 }
 
-fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
-    let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-    cuts.extend([0, bytes.len()]);
-    cuts.sort_unstable();
-    cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect()
-}
-
-/// A thread that looks at its sockets after each step.
-fn thread() -> Runtime {
-    Threads::new_current_thread().enable_all().event_interval(1).build().unwrap()
-}
-
 #[test]
 fn whatever_is_accepted_hyper_reads_alike() {
     let thread = thread();
     let (whole, second) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config { cases: 2000, failure_persistence: None, ..Config::default() });
     let compared = runner.run(&stream(), |(Raw(bytes), cuts)| {
-        let pieces = pieces(&bytes, &cuts);
-        let (ours, hypers) = thread.block_on(async { tokio::join!(ours(&pieces), hypers(&pieces)) });
-        for (at, one) in ours.iter().enumerate() {
-            let Some(other) = hypers.get(at) else {
-                return Err(TestCaseError::fail(format!("hyper refused {one:?}")));
-            };
-            let alike = (&one.line, &one.fields) == (&other.line, &other.fields);
-            let alike = alike && (one.body.is_none() || one.body == other.body);
-            prop_assert!(alike, "{one:?} is {other:?} to hyper");
-            prop_assert!(one.body.is_some() || at + 1 == ours.len(), "something behind a broken body");
-        }
+        let cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        let ours = alike(&thread, &bytes, cuts).map_err(TestCaseError::fail)?;
         whole.set(
             whole.get() + usize::from(ours.iter().any(|one| one.body.as_ref().is_some_and(|body| !body.is_empty()))),
         );
