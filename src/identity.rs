@@ -25,6 +25,10 @@ pub struct Identity {
     pub subject: Subject,
 }
 
+/// An identity as the audit trail tells it: a JSON object of both.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Told(Box<str>);
+
 /// One e-mail address that the issuer has verified, ASCII-lower-cased.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -57,6 +61,21 @@ pub struct Principal {
     pub groups: Groups,
     /// The claims that a policy asks for, by claim path.
     pub claims: BTreeMap<String, serde_json::Value>,
+}
+
+impl Identity {
+    /// For the audit trail.
+    pub fn told(&self) -> Told {
+        let json = serde_json::json!({"iss": self.issuer, "sub": self.subject});
+        Told(json.to_string().into())
+    }
+}
+
+impl Told {
+    /// The JSON.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Email {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::json::{Members, key};
 use crate::clock::Clock;
-use crate::identity::Identity;
+use crate::identity::Told;
 use crate::trace;
 
 /// The version of the schema.
@@ -64,7 +64,7 @@ pub struct Event<'a> {
     /// The rule that decided, as `namespace/policy:rule`.
     pub rule: Option<&'a str>,
     /// Who asked, where known.
-    pub subject: Option<&'a Identity>,
+    pub subject: Option<&'a Told>,
     /// The method.
     pub method: &'a str,
     /// The host.
@@ -170,10 +170,9 @@ impl Says for Event<'_> {
         if let Some(rule) = self.rule {
             line.text(key!("rule" text), rule);
         }
-        if let Some(Identity { issuer, subject }) = self.subject {
-            line.text(r#","subject":{"iss":""#, &issuer.0);
-            line.text(key!("sub" text), &subject.0);
-            line.raw("}");
+        if let Some(subject) = self.subject {
+            line.raw(key!("subject"));
+            line.raw(subject.as_json());
         }
         for (key, value) in
             [(key!("method" text), self.method), (key!("host" text), self.host), (key!("path" text), self.path)]

@@ -332,7 +332,7 @@ fn open(path: &PathBuf) -> io::Result<File> {
 mod tests {
     use super::*;
     use crate::audit::Kind;
-    use crate::identity::{Identity, Issuer, Subject};
+    use crate::identity::{Identity, Issuer, Subject, Told};
 
     struct Lines(mpsc::Sender<Vec<u8>>);
 
@@ -391,7 +391,7 @@ mod tests {
         Clock::manual("2026-01-02T03:04:05Z".parse().unwrap())
     }
 
-    fn event(identity: &Identity) -> Event<'_> {
+    fn event(identity: &Told) -> Event<'_> {
         Event {
             kind: Kind::AuthorizationAllowed,
             reason: "rule_allows",
@@ -406,8 +406,8 @@ mod tests {
         }
     }
 
-    fn identity() -> Identity {
-        Identity { issuer: Issuer("https://op.example.com".into()), subject: Subject("alice".into()) }
+    fn identity() -> Told {
+        Identity { issuer: Issuer("https://op.example.com".into()), subject: Subject("al\"ice".into()) }.told()
     }
 
     fn written(lines: &mpsc::Receiver<Vec<u8>>) -> Vec<serde_json::Value> {
@@ -432,7 +432,7 @@ mod tests {
             serde_json::json!({
                 "v": 1, "boot": "00000000000000000000000000000001", "seq": 0, "ts": "2026-01-02T03:04:05.000000Z", "mono_ns": 1_767_323_045_000_000_000_u64,
                 "id": "00000000000000000000000000000abc", "kind": "AuthorizationAllowed", "reason": "rule_allows",
-                "rule": "shop/backoffice:staff", "subject": {"iss": "https://op.example.com", "sub": "alice"}, "method": "GET",
+                "rule": "shop/backoffice:staff", "subject": {"iss": "https://op.example.com", "sub": "al\"ice"}, "method": "GET",
                 "host": "shop.example.com", "path": "/reports\u{1b}[2K\u{2028}", "ingress": "shop/backoffice", "peer": "192.0.2.7",
                 "generation": 7
             })

@@ -15,6 +15,7 @@ use crate::path::{BadPath, Target};
 use crate::trace::Trace;
 
 pub use super::conn::{Conn, Scheme, Transport};
+use super::headers::tokens;
 use super::rejection::{Refusal, Rejection};
 use super::tunnel::asks_for_websocket;
 
@@ -35,6 +36,7 @@ pub struct CanonicalRequest {
     version: Version,
     fields: HeaderMap,
     websocket: bool,
+    trailers: bool,
     traced: bool,
 }
 
@@ -136,6 +138,11 @@ impl CanonicalRequest {
             && ![&COOKIE, &AUTHORIZATION].into_iter().any(|name| self.fields.contains_key(name))
     }
 
+    /// Whether the client takes trailers (RFC 9110 section 10.1.4).
+    pub(super) fn accepts_trailers(&self) -> bool {
+        self.trailers
+    }
+
     /// Whether the client asks to go on as a WebSocket.
     pub fn is_websocket(&self) -> bool {
         self.websocket
@@ -189,8 +196,10 @@ pub fn admit(parts: request::Parts, conn: &Conn, limits: &Limits) -> Result<Cano
     let (authority, Authority { host, port }) = authority_of(&parts.uri, read.host, parts.version)?;
     let (target, wire) = target_of(&parts.uri)?;
     let websocket = read.upgrades && asks_for_websocket(&parts)?;
+    let trailers = read.trailers;
     let request::Parts { method, version, headers: fields, .. } = parts;
-    Ok(CanonicalRequest { method, host, authority, port, target, wire, version, fields, websocket, traced: false })
+    let traced = false;
+    Ok(CanonicalRequest { method, host, authority, port, target, wire, version, fields, websocket, trailers, traced })
 }
 
 /// Methods are upper-case tokens; `CONNECT` and `TRACE` are never forwarded.
@@ -210,6 +219,7 @@ struct Read<'a> {
     expect: Option<&'a HeaderValue>,
     authorization: Option<&'a HeaderValue>,
     upgrades: bool,
+    trailers: bool,
     /// It came through this process before.
     looped: bool,
     bytes: usize,
@@ -236,6 +246,10 @@ impl<'a> Read<'a> {
                 }
                 "upgrade" => {
                     read.upgrades = true;
+                    continue;
+                }
+                "te" => {
+                    read.trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case("trailers"));
                     continue;
                 }
                 "via" => {

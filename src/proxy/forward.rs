@@ -78,7 +78,7 @@ pub async fn forward(
         kind: Kind::AuthorizationAllowed,
         reason: verdict.reason.as_str(),
         rule: verdict.rule.as_deref(),
-        subject: exchange.caller.as_ref().map(|caller| &caller.session.of.principal.identity),
+        subject: exchange.caller.as_ref().map(|caller| &caller.session.subject),
         method: request.method().as_str(),
         host: request.host().as_str(),
         path: request.target().path().as_str(),
@@ -111,7 +111,7 @@ async fn stream(
 ) -> Result<Response<ProxyBody>, Failed> {
     let Answer { head, mut lease, upload, deadline } = answer;
     let status = head.status;
-    let trailers = request.version() == Version::HTTP_2 || headers::accepts_trailers(request.fields());
+    let trailers = request.version() == Version::HTTP_2 || request.accepts_trailers();
     let answered = Answered { method: request.method(), exact: lease.body().exact(), trailers };
     let head = headers::inbound(head, &answered);
     let idle = exchange.idle_limit();

@@ -134,7 +134,7 @@ pub(super) fn outbound(request: &CanonicalRequest, ours: &Outbound<'_>) -> Vec<u
         head.add(&COOKIE, &cookie);
     }
     add_framing(&mut head, ours);
-    if accepts_trailers(client) && !ours.websocket {
+    if request.accepts_trailers() && !ours.websocket {
         head.add(&TE, b"trailers");
         head.add(&CONNECTION, b"te");
     }
@@ -169,11 +169,6 @@ impl Lines {
         self.0.extend_from_slice(b"\r\n");
         self.0
     }
-}
-
-/// Whether the client takes trailers (RFC 9110 section 10.1.4).
-pub(super) fn accepts_trailers(client: &HeaderMap) -> bool {
-    client.get_all(TE).iter().any(|te| tokens(te).any(|token| token.eq_ignore_ascii_case("trailers")))
 }
 
 /// Whether a comma-separated field has a token.

@@ -7,6 +7,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, HeaderName, HeaderValue, STRICT_TRANS
 use http::{Method, Request, Response};
 
 use crate::audit::{Event, Kind, Outcome, RequestId, Slot};
+use crate::identity::Identity;
 use crate::metrics::{Decision, RequestCounts};
 
 use super::admit::{CanonicalRequest, Conn};
@@ -72,8 +73,8 @@ impl<'s> Trail<'s> {
         self.reason = answer.reason;
         self.decision = decision(answer.kind);
         let outcome = self.slot.take().map(|slot| {
-            let (rule, subject) = (answer.rule.as_deref(), answer.subject.as_ref());
-            slot.decided(Event { rule, subject, ..self.event(answer.kind, answer.reason) })
+            let (rule, subject) = (answer.rule.as_deref(), answer.subject.as_ref().map(Identity::told));
+            slot.decided(Event { rule, subject: subject.as_ref(), ..self.event(answer.kind, answer.reason) })
         });
         self.send(answer.response, outcome)
     }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::Principal;
+use crate::identity::{Principal, Told};
 use crate::secret::Secret;
 
 use super::record::Content;
@@ -73,6 +73,8 @@ pub struct Session {
     pub version: Version,
     /// What it began from, as last refreshed.
     pub of: NewSession,
+    /// Who it is of, for the audit trail, rendered once.
+    pub subject: Told,
     /// The identity headers, rendered once.
     pub headers: IdentityHeaders,
     /// When it began.
@@ -98,7 +100,8 @@ impl Session {
     pub(super) fn open(key: RecordKey, version: Version, content: Content) -> Self {
         let Content { of, issued, expires, claimed } = content;
         let headers = IdentityHeaders::of(&of.principal);
-        Self { key, version, of, headers, issued, expires, claimed, life: Life::new() }
+        let subject = of.principal.identity.told();
+        Self { key, version, of, subject, headers, issued, expires, claimed, life: Life::new() }
     }
 
     /// What its record has.
