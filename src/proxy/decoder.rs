@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
 use httparse::{EMPTY_HEADER, Header, Status};
 use memchr::memchr_iter;
@@ -202,9 +202,33 @@ pub(super) fn field<'a>(
     raw: &Header<'a>,
     keep: impl Fn(&'a [u8]) -> Bytes,
 ) -> Result<(HeaderName, HeaderValue), Malformed> {
-    let name = HeaderName::from_bytes(raw.name.as_bytes()).map_err(|_| Malformed::Garbage)?;
+    let name = name_of(raw.name)?;
     let value = HeaderValue::from_maybe_shared(keep(raw.value)).map_err(|_| Malformed::Garbage)?;
     Ok((name, value))
+}
+
+/// A field's name. Those that most messages have, as most write them, are known without the parser, which looks at each letter.
+fn name_of(name: &str) -> Result<HeaderName, Malformed> {
+    Ok(match name {
+        "Accept" | "accept" => header::ACCEPT,
+        "Accept-Encoding" | "accept-encoding" => header::ACCEPT_ENCODING,
+        "Accept-Language" | "accept-language" => header::ACCEPT_LANGUAGE,
+        "Cache-Control" | "cache-control" => header::CACHE_CONTROL,
+        "Connection" | "connection" => header::CONNECTION,
+        "Content-Length" | "content-length" => header::CONTENT_LENGTH,
+        "Content-Type" | "content-type" => header::CONTENT_TYPE,
+        "Cookie" | "cookie" => header::COOKIE,
+        "Date" | "date" => header::DATE,
+        "ETag" | "Etag" | "etag" => header::ETAG,
+        "Host" | "host" => header::HOST,
+        "Last-Modified" | "last-modified" => header::LAST_MODIFIED,
+        "Referer" | "referer" => header::REFERER,
+        "Server" | "server" => header::SERVER,
+        "Transfer-Encoding" | "transfer-encoding" => header::TRANSFER_ENCODING,
+        "User-Agent" | "user-agent" => header::USER_AGENT,
+        "Vary" | "vary" => header::VARY,
+        _ => HeaderName::from_bytes(name.as_bytes()).map_err(|_| Malformed::Garbage)?,
+    })
 }
 
 /// Behind the first empty line, where it has come; line ends may lack their carriage return (RFC 9112 section 2.2).
@@ -347,5 +371,42 @@ mod tests {
                 (whole, single) => prop_assert!(whole.is_err() && single.is_err()),
             }
         }
+    }
+
+    #[test]
+    fn a_name_that_is_known_is_the_one_that_is_parsed() {
+        for name in [
+            "accept",
+            "accept-encoding",
+            "accept-language",
+            "accept-ranges",
+            "cache-control",
+            "connection",
+            "content-length",
+            "content-type",
+            "cookie",
+            "date",
+            "etag",
+            "expect",
+            "host",
+            "last-modified",
+            "referer",
+            "server",
+            "set-cookie",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "user-agent",
+            "vary",
+            "via",
+            "x-own",
+        ] {
+            let title =
+                name.split('-').map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect::<Vec<_>>().join("-");
+            for spelt in [name.to_owned(), title, name.to_ascii_uppercase(), name.replacen("et", "ET", 1)] {
+                assert_eq!(name_of(&spelt).ok(), HeaderName::from_bytes(spelt.as_bytes()).ok(), "{spelt}");
+            }
+        }
+        assert!(name_of("a b").is_err() && name_of("").is_err());
     }
 }
