@@ -87,7 +87,7 @@ fn fields_of(headers: &HeaderMap) -> Vec<(String, Bytes)> {
 }
 
 /// Sends pieces, each read before the next one comes, and takes what is answered.
-async fn talk(mut client: impl AsyncRead + AsyncWrite + Unpin, pieces: &[&[u8]]) {
+pub(super) async fn talk(mut client: impl AsyncRead + AsyncWrite + Unpin, pieces: &[&[u8]]) {
     for piece in pieces {
         if client.write_all(piece).await.is_err() {
             break;

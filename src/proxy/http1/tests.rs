@@ -1,14 +1,15 @@
 //! Streams of near-valid requests, and bodies that outlive their request.
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::yield_now;
+use tokio::task::{LocalSet, spawn_local, yield_now};
 
-use super::reading::{alike, pair, served, thread};
+use super::reading::{alike, pair, served, talk, thread};
 use super::*;
 
 /// Bytes that a failure shows as text.
@@ -186,6 +187,103 @@ fn whatever_is_accepted_hyper_reads_alike() {
     }
     // Else it would show little.
     assert!(whole.get() > 200 && second.get() > 100, "{} bodies, {} successors", whole.get(), second.get());
+}
+
+/// Who reads a body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reader {
+    /// The request, before its answer.
+    Itself,
+    /// A task of its own, beside the answer or behind it.
+    Another,
+    /// Nobody, behind its first part.
+    Half,
+    Nobody,
+}
+
+/// How a client leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leaves {
+    /// It says that it has sent all, and waits for the answers.
+    Orderly,
+    Closing,
+    Resetting,
+}
+
+/// The bodies that were read, where they were read to their ends; the connection has ended.
+async fn crowded(pieces: &[&[u8]], readers: &[Reader], leaves: Leaves) -> Vec<Option<Bytes>> {
+    let (mut client, socket) = pair().await;
+    let (bodies, leaving) = (Rc::new(RefCell::new(Vec::new())), Cell::new(false));
+    let answers = async |request: Request<ClientBody>| {
+        let at = bodies.borrow().len();
+        bodies.borrow_mut().push(None);
+        let status = if request.method() == Method::CONNECT { 400 } else { 200 };
+        let (mut body, all) = (request.into_body(), Rc::clone(&bodies));
+        match readers[at % readers.len()] {
+            Reader::Itself => all.borrow_mut()[at] = collected(body).await,
+            Reader::Another => drop(spawn_local(async move {
+                let whole = collected(body).await;
+                all.borrow_mut()[at] = whole;
+            })),
+            Reader::Half => drop(body.frame().await),
+            Reader::Nobody => {}
+        }
+        let mut response = Response::builder().status(status);
+        if status != 200 {
+            response = response.header("connection", "close");
+        }
+        response.body(()).unwrap()
+    };
+    let talks = async {
+        if leaves == Leaves::Orderly {
+            return talk(client, pieces).await;
+        }
+        for piece in pieces {
+            // It may have ended.
+            drop(client.write_all(piece).await);
+            yield_now().await;
+        }
+        if leaves == Leaves::Resetting {
+            client.set_zero_linger().unwrap();
+        }
+    };
+    let all = async { tokio::join!(served(socket, &leaving, answers), talks) };
+    timeout(Duration::from_secs(30), all).await.expect("the connection ends");
+    bodies.take()
+}
+
+async fn collected(body: ClientBody) -> Option<Bytes> {
+    Some(body.collect().await.ok()?.to_bytes())
+}
+
+#[test]
+fn whoever_reads_and_however_the_client_leaves_bodies_stay_apart_and_the_connection_ends() {
+    let (thread, later) = (thread(), Cell::new(0));
+    let readers = select(&[Reader::Itself, Reader::Another, Reader::Another, Reader::Half, Reader::Nobody][..]);
+    let leaves = select(&[Leaves::Orderly, Leaves::Orderly, Leaves::Closing, Leaves::Resetting][..]);
+    let crowd = (stream(), prop::collection::vec(readers, 4), leaves);
+    let mut runner = TestRunner::new(Config { cases: 1000, failure_persistence: None, ..Config::default() });
+    let run = runner.run(&crowd, |((Raw(bytes), cuts), readers, leaves)| {
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        let expected = alike(&thread, &bytes, cuts.clone()).map_err(TestCaseError::fail)?;
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<_> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+        let bodies = thread.block_on(LocalSet::new().run_until(crowded(&pieces, &readers, leaves)));
+        prop_assert!(bodies.len() <= expected.len(), "{} requests, not {:?}", bodies.len(), expected);
+        for (body, expected) in bodies.iter().zip(&expected) {
+            prop_assert!(body.is_none() || *body == expected.body, "{body:?}, not {expected:?}");
+        }
+        let second = bodies.len() > 1
+            && readers[0] == Reader::Another
+            && bodies[0].as_ref().is_some_and(|body| !body.is_empty());
+        later.set(later.get() + usize::from(second));
+        Ok(())
+    });
+    if let Err(failure) = run {
+        panic!("{failure}");
+    }
+    assert!(later.get() > 10, "{} requests behind a body that another reads", later.get());
 }
 
 /// One answer without a body.
