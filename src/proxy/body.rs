@@ -71,7 +71,15 @@ pub enum BodyError {
 /// A request body on its way upstream.
 pub(super) enum RequestBody {
     Empty,
-    Streamed { body: ClientBody, upload: Rc<Upload>, idle: Idle },
+    /// Boxed, since most requests have none, and all are moved.
+    Streamed(Box<Sent>),
+}
+
+/// What a client sends.
+pub(super) struct Sent {
+    body: ClientBody,
+    upload: Rc<Upload>,
+    idle: Idle,
 }
 
 /// How far a request body has come, for those who wait for its response.
@@ -270,14 +278,15 @@ impl RequestBody {
             moved: Cell::new(Instant::now()),
             state: Cell::new(UploadState::Running),
         });
-        (Self::Streamed { body, upload: Rc::clone(&upload), idle: Idle::new(idle) }, Some(upload))
+        let sent = Sent { body, upload: Rc::clone(&upload), idle: Idle::new(idle) };
+        (Self::Streamed(Box::new(sent)), Some(upload))
     }
 
     /// How long it may stand still.
     pub(super) fn idle_limit(&self) -> Duration {
         match self {
             Self::Empty => Duration::ZERO,
-            Self::Streamed { idle, .. } => idle.limit,
+            Self::Streamed(sent) => sent.idle.limit,
         }
     }
 }
@@ -318,7 +327,8 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Streamed { body, upload, idle } = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Streamed(sent) = self.get_mut() else { return Poll::Ready(None) };
+        let Sent { body, upload, idle } = &mut **sent;
         let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
             ready!(idle.poll(cx, upload.debt.get()));
             upload.becomes(UploadState::Stalled);
@@ -350,14 +360,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed { body, .. } => body.is_end_stream(),
+            Self::Streamed(sent) => sent.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed { body, .. } => body.size_hint(),
+            Self::Streamed(sent) => sent.body.size_hint(),
         }
     }
 }
