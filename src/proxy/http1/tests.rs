@@ -349,3 +349,45 @@ fn a_client_that_was_not_asked_for_its_body_is_not_kept() {
         tokio::join!(talks, served(socket, &leaving, answers));
     });
 }
+
+#[test]
+fn who_could_not_ask_for_a_body_reads_it_when_it_comes_unasked() {
+    thread().block_on(LocalSet::new().run_until(async {
+        let (mut client, socket) = pair().await;
+        // Nothing can be said to the client before it reads.
+        let mut filled = 0;
+        for _ in 0..20 {
+            yield_now().await;
+            while let Ok(count) = socket.try_write(&[b'x'; 64 * 1024]) {
+                filled += count;
+            }
+        }
+        let (read, leaving) = (Rc::new(RefCell::new(None)), Cell::new(false));
+        let answers = async |request: Request<ClientBody>| {
+            let read = Rc::clone(&read);
+            drop(spawn_local(async move {
+                let body = collected(request.into_body()).await;
+                *read.borrow_mut() = body;
+            }));
+            // Until it waits to ask.
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            Response::new(())
+        };
+        let talks = async {
+            client.write_all(b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n").await.unwrap();
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            client.read_exact(&mut vec![0; filled]).await.unwrap();
+            assert!(answered(&mut client).await.starts_with("HTTP/1.1 200 "));
+            client.write_all(b"he").await.unwrap();
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+            drop(client);
+        };
+        let all = async { tokio::join!(served(socket, &leaving, answers), talks) };
+        timeout(Duration::from_secs(30), all).await.expect("the connection ends");
+        assert_eq!(read.take().as_deref(), Some(&b"he"[..]));
+    }));
+}
