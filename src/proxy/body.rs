@@ -3,6 +3,8 @@
 //! A [`ProxyBody`] owes its request's outcome and holds, where it streams, the upstream connection: the outcome is
 //! written and the connection given back when the body ends, or dropped with it.
 
+mod idle;
+
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +22,8 @@ use crate::budget::owed;
 use super::client_body::ClientBody;
 use super::headers;
 use super::upstream::{Fault, Lease};
+
+use idle::Idle;
 
 /// The body of every response. It is boxed, since a response is moved more often than it is made.
 pub enum ProxyBody {
@@ -111,13 +115,6 @@ pub(super) struct Stream {
     pub idle: Duration,
     pub deadline: Option<Instant>,
     pub trailers: bool,
-}
-
-/// A deadline for waiting that starts anew with each frame; its timer is armed only when there is something to wait for.
-pub(super) struct Idle {
-    limit: Duration,
-    since: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Gives an answer of our own the outcome that it owes; `None` where the request had none (it was never reserved).
@@ -222,6 +219,25 @@ impl Body for ProxyBody {
                 let first = streamed.first.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
                 let rest = streamed.lease.as_ref().map_or(Some(0), |lease| lease.body().exact());
                 rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + first))
+            }
+        }
+    }
+}
+
+impl ProxyBody {
+    /// Takes back the end of the data that it gave last, which could not be sent: it is not told as sent.
+    pub(super) fn take_back(&mut self, rest: Bytes) {
+        let count = rest.len() as u64;
+        match self {
+            Self::Own(own) => {
+                if let Some(outcome) = &mut own.outcome {
+                    outcome.note(|event| event.sent = event.sent.saturating_sub(count));
+                }
+                own.bytes = Some(rest);
+            }
+            Self::Streamed(streamed) => {
+                streamed.sent = streamed.sent.saturating_sub(count);
+                streamed.first = Some(Frame::data(rest));
             }
         }
     }
@@ -368,33 +384,6 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed(sent) => sent.body.size_hint(),
-        }
-    }
-}
-
-impl Idle {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, since: None, sleep: None }
-    }
-
-    /// Something moved; tells since when it was waited for.
-    pub(super) fn touch(&mut self) -> Option<Instant> {
-        self.since.take()
-    }
-
-    /// Ready when it was waited for the limit, less what is owed of it, and nothing moved.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, debt: Duration) -> Poll<()> {
-        let due = *self.since.get_or_insert_with(Instant::now) + self.limit.saturating_sub(debt);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if due < sleep.deadline() {
-            sleep.as_mut().reset(due);
-        }
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if due <= Instant::now() {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(due);
         }
     }
 }

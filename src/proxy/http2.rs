@@ -37,8 +37,8 @@ use cork::Corked;
 use stream::Stream;
 use wakes::{Part, Wakes};
 
-/// Bytes of a response that wait for their window, a stream.
-const STREAM_BUFFER: usize = 16 * 1024;
+/// Bytes of a response that have their window and wait for the socket, a stream: as many as are written at once.
+const STREAM_BUFFER: usize = 32 * 1024;
 
 /// The largest frame that we take, the least there is (RFC 9113 section 6.5.2).
 const FRAME: u32 = 16 * 1024;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,6 +97,48 @@ fn an_http2_stream_that_is_taken_too_slowly_is_reset_alone() {
         assert!(taken < 1024 * 1024, "{taken}");
         let head = Request::head("https://app.test/").body(Full::default()).unwrap();
         assert_eq!(sender.send_request(head).await.unwrap().status(), 200);
+    });
+}
+
+#[test]
+fn an_http2_stream_whose_end_comes_behind_its_bytes_is_reset_as_others_are() {
+    let (end, ended) = mpsc::channel::<()>();
+    let address = crate::streams::raw(move |mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").unwrap();
+        ended.recv().unwrap();
+        drop(stream.write_all(b"0\r\n\r\n"));
+    });
+    let plane = plane(address, Limits { stalled: SHORT, ..Limits::default() });
+    plane.block_on(async {
+        let mut sender = h2_with_window(plane.https, "app.test", 1).await;
+        let get = |host: &str| Request::get(format!("https://{host}/")).body(Full::<Bytes>::default()).unwrap();
+        let mut body = sender.send_request(get("app.test")).await.unwrap().into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "h");
+        end.send(()).unwrap();
+        let lines = plane.trail.until(2);
+        assert_eq!((&lines[1]["kind"], &lines[1]["complete"]), (&"Outcome".into(), &false.into()));
+        // What was granted meanwhile is one byte more.
+        assert!(lines[1]["sent"].as_u64().unwrap() <= 2, "{}", lines[1]);
+        assert!(body.collect().await.is_err());
+        assert_eq!(sender.send_request(get("other.test")).await.unwrap().status(), 421);
+    });
+}
+
+#[test]
+fn what_nobody_took_over_http2_is_not_told_as_sent() {
+    let plane = plane(Upstream::ok().address, Limits { stalled: SHORT, ..Limits::default() });
+    plane.block_on(async {
+        let mut sender = h2_with_window(plane.https, "app.test", 0).await;
+        for (host, status) in [("app.test", 200), ("other.test", 421)] {
+            let get = Request::get(format!("https://{host}/")).body(Full::<Bytes>::default()).unwrap();
+            let response = sender.send_request(get).await.unwrap();
+            assert_eq!(response.status(), status);
+            assert!(response.into_body().collect().await.is_err());
+        }
+        let outcomes: Vec<_> = plane.trail.until(4).into_iter().filter(|line| line["kind"] == "Outcome").collect();
+        let told: Vec<_> =
+            outcomes.iter().map(|line| ["status", "sent", "complete"].map(|name| line[name].clone())).collect();
+        assert_eq!(serde_json::json!(told), serde_json::json!([[200, 0, false], [421, 0, false]]));
     });
 }
 

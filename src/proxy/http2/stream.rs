@@ -138,8 +138,8 @@ impl Sending {
         }
     }
 
-    /// Hands the chunk over once its window is open; tells whether more may follow. Of the last one goes what the window
-    /// takes and no more, so that a stream ends when its client has granted room for all of it.
+    /// Hands over what the window takes of the chunk and no more, so that a stream ends when its client has granted room for
+    /// all of it, even where the end comes later than the last byte; tells whether more may follow.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
             let room = self.stream.capacity();
@@ -154,7 +154,7 @@ impl Sending {
                     }
                 }
             }
-            let part = if ends { room.min(self.chunk.len()) } else { self.chunk.len() };
+            let part = room.min(self.chunk.len());
             let data = self.chunk.split_to(part);
             let whole = self.chunk.is_empty();
             self.progress.took(part);
@@ -165,6 +165,15 @@ impl Sending {
                 return Poll::Ready(true);
             }
             self.stream.reserve_capacity(self.chunk.len());
+        }
+    }
+}
+
+/// What waits for its window when its client goes, or is given up, was not sent.
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.chunk.is_empty() {
+            self.body.take_back(std::mem::take(&mut self.chunk));
         }
     }
 }
