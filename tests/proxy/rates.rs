@@ -101,6 +101,25 @@ fn an_http2_stream_that_is_taken_too_slowly_is_reset_alone() {
 }
 
 #[test]
+fn an_http2_stream_that_is_taken_at_the_least_rate_is_not_reset() {
+    const SIZE: usize = 128 * 1024;
+    let plane = plane(large(SIZE).address, Limits { stalled: Duration::from_secs(1), ..Limits::default() });
+    let taken = plane.block_on(async {
+        // A step takes a part of what was read of the upstream at once, for all of which more than the limit is needed.
+        let mut sender = h2_with_window(plane.https, "app.test", 256).await;
+        let get = Request::get("https://app.test/").body(Full::<Bytes>::default()).unwrap();
+        let mut body = sender.send_request(get).await.unwrap().into_body();
+        let mut taken = 0;
+        while let Some(frame) = body.frame().await {
+            taken += frame.unwrap().data_ref().map_or(0, Bytes::len);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        taken
+    });
+    assert_eq!(taken, SIZE);
+}
+
+#[test]
 fn an_http2_stream_whose_end_comes_behind_its_bytes_is_reset_as_others_are() {
     let (end, ended) = mpsc::channel::<()>();
     let address = crate::streams::raw(move |mut stream| {
