@@ -26,6 +26,7 @@ mod refuse;
 pub mod rejection;
 pub mod return_path;
 pub mod service;
+mod tcp;
 pub mod tls;
 mod trail;
 pub mod tunnel;

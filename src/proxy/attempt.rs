@@ -209,7 +209,7 @@ impl<'a> Sending<'a> {
     ) -> Option<T> {
         let upstreams = self.exchange.upstreams;
         let limit = upstreams.limits().response_head;
-        let mut due = Instant::now() + limit;
+        let mut due = upstreams.deadlines().now() + limit;
         loop {
             let at = self.deadline.map_or(due, |deadline| deadline.min(due));
             let mut deadline = upstreams.deadlines().at(at);

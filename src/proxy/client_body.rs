@@ -12,8 +12,10 @@ use super::http1::{self, Client};
 use super::http2;
 
 /// A request body on its way from the client. Its frames are data, and over HTTP/2 trailers.
+#[derive(Default)]
 pub enum ClientBody {
     /// There is none.
+    #[default]
     Empty,
     /// Over HTTP/1.1.
     Http1(http1::Body),

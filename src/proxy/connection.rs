@@ -76,14 +76,14 @@ impl Thread {
 
     async fn serve_http1(self: Rc<Self>, stream: Socket, conn: Conn) {
         let (pulse, leaving) = (self.pulse(true), Cell::new(false));
-        let answers = async |request: Result<Request<ClientBody>, Refusal>| {
+        let answers = async |request: Result<&mut Request<ClientBody>, Refusal>| {
             let active = pulse.begin();
             match request {
                 Ok(request) => answer(&self.service, &conn, request, active).await,
                 Err(refusal) => self.service.unparsed(&conn, refusal).map(|body| Tracked::new(body, active)),
             }
         };
-        let socket = Watched { stream, pulse: Arc::clone(&pulse) };
+        let socket = Watched { stream, pulse: Rc::clone(&pulse) };
         let head_bytes = self.limits.header_bytes + TARGET_LIMIT;
         let connection = Box::pin(http1::serve(socket, head_bytes, &leaving, answers));
         self.watch(Http1 { connection, leaving: &leaving }, &pulse).await;
@@ -94,7 +94,7 @@ impl Thread {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let pulse = self.pulse(false);
-        let socket = Watched { stream, pulse: Arc::clone(&pulse) };
+        let socket = Watched { stream, pulse: Rc::clone(&pulse) };
         // Boxed, so that no connection of HTTP/1.1 keeps room for it.
         let connection = Box::pin(http2::Serving::new(socket, &self.limits, Rc::clone(&self.service), conn));
         self.watch(connection, &pulse).await;
@@ -106,8 +106,8 @@ impl Thread {
         Conn::new(peer, local, transport, self.pseudonym.clone()).at(port).holding(open)
     }
 
-    fn pulse(&self, heads: bool) -> Arc<Pulse> {
-        Pulse::new(heads, self.limits.body_rate, self.exchanges.clone())
+    fn pulse(&self, heads: bool) -> Rc<Pulse> {
+        Pulse::new(heads, self.limits.body_rate, self.exchanges.clone(), self.deadlines.clone())
     }
 
     /// Runs a connection under its deadlines, until it ends or we stop.
@@ -148,7 +148,7 @@ impl Thread {
 async fn answer(
     service: &service::Service,
     conn: &Conn,
-    request: Request<ClientBody>,
+    request: &mut Request<ClientBody>,
     active: Active,
 ) -> Response<Tracked> {
     let mut response = service.handle(request, conn, active.is_granted()).await;

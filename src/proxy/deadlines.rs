@@ -19,10 +19,16 @@ const BEAT: Duration = Duration::from_millis(50);
 #[derive(Clone, Default)]
 pub(super) struct Deadlines(Rc<Table>);
 
-#[derive(Default)]
 struct Table {
     waiting: RefCell<Slab<Waiting>>,
+    beaten: Cell<Instant>,
     stopping: Cell<bool>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { waiting: RefCell::default(), beaten: Instant::now().into(), stopping: false.into() }
+    }
 }
 
 struct Waiting {
@@ -49,6 +55,11 @@ impl Deadlines {
         self.at(Instant::now() + wait)
     }
 
+    /// The time of the last beat: for what is measured in seconds it is good enough, and costs nothing.
+    pub(super) fn now(&self) -> Instant {
+        self.0.beaten.get()
+    }
+
     /// Whether the thread has begun to stop.
     pub(super) fn stopping(&self) -> bool {
         self.0.stopping.get()
@@ -71,6 +82,7 @@ impl Deadlines {
 
     /// Wakes who is due, or everybody.
     fn look(&self, now: Instant, everybody: bool) {
+        self.0.beaten.set(now);
         for (_, waiting) in self.0.waiting.borrow_mut().iter_mut() {
             waiting.passed |= waiting.at <= now;
             if (waiting.passed || everybody)

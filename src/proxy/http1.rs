@@ -46,17 +46,20 @@ pub(super) async fn serve(
     socket: Watched<Socket>,
     head_bytes: usize,
     leaving: &Cell<bool>,
-    answers: impl AsyncFn(Result<Request<ClientBody>, Refusal>) -> Response<Tracked>,
+    answers: impl AsyncFn(Result<&mut Request<ClientBody>, Refusal>) -> Response<Tracked>,
 ) {
     let wire = Rc::new(RefCell::new(Wire::new(socket)));
     let _ended = Ended(Rc::clone(&wire));
     while let Some(head) = next_head(&wire, head_bytes, leaving).await {
-        let (asked, request) = match head.and_then(|bytes| Head::parse(&bytes)) {
+        let (asked, mut request) = match head.and_then(|bytes| Head::parse(&bytes)) {
             Ok(head) => begin(&wire, head),
             Err(refusal) => (Asked { version: Version::HTTP_11, head: false, keeps: false }, Err(refusal)),
         };
         let malformed = request.is_err();
-        let Some(response) = unless_gone(&wire, pin!(answers(request))).await else { return };
+        let Some(response) = unless_gone(&wire, pin!(answers(request.as_mut().map_err(|refusal| *refusal)))).await
+        else {
+            return;
+        };
         let (head, mut body) = response.into_parts();
         let asked = Asked { keeps: asked.keeps && !leaving.get() && wire.borrow_mut().is_over(), ..asked };
         let then = send(&wire, head, &mut body, asked).await;

@@ -53,7 +53,7 @@ const OWN_RESETS: usize = 1024;
 pub(super) struct Serving<S> {
     service: Rc<Service>,
     conn: Rc<Conn>,
-    pulse: Arc<Pulse>,
+    pulse: Rc<Pulse>,
     rate: usize,
     streams: Streams,
     state: State<S>,
@@ -80,7 +80,7 @@ struct Streams {
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<Watched<S>> {
     /// Begins to serve a socket. Every limit of HTTP/2 is set here and nowhere else.
     pub(super) fn new(stream: Watched<S>, limits: &Limits, service: Rc<Service>, conn: Conn) -> Self {
-        let (wakes, pulse) = (Arc::new(Wakes::default()), Arc::clone(&stream.pulse));
+        let (wakes, pulse) = (Arc::new(Wakes::default()), Rc::clone(&stream.pulse));
         let socket = Corked::new(stream, wakes.waker(Part::Socket));
         let frames = wakes.waker(Part::Frames);
         frames.wake_by_ref();
@@ -238,11 +238,11 @@ impl Streams {
 async fn answer(
     service: Rc<Service>,
     conn: Rc<Conn>,
-    request: Request<ClientBody>,
+    mut request: Request<ClientBody>,
     granted: bool,
 ) -> Response<ProxyBody> {
     let is_head = *request.method() == Method::HEAD;
-    let mut response = service.handle(request, &conn, granted).await;
+    let mut response = service.handle(&mut request, &conn, granted).await;
     // Where a request is made to cost us memory, a page that waits for a window would add to it.
     let costly = !granted || response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     if (costly || is_head)

@@ -4,10 +4,10 @@
 //! least as often as the shortest deadline lasts, so no deadline passes unseen, and no request sets a timer of its own.
 //! A client that takes too slowly uses up the time in which it may take nothing (`budget::owed`).
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,21 +19,23 @@ use tokio::time::Instant;
 use crate::budget::{Limits, Places, owed};
 
 use super::body::{BodyError, ProxyBody};
+use super::deadlines::Deadlines;
 
 /// What a connection does at the moment. Times are milliseconds since its start, plus one; zero is "not now".
 pub(super) struct Pulse {
     start: Instant,
     /// Whether bytes from the client begin a head (HTTP/1) or may be anything (HTTP/2).
     heads: bool,
-    head_since: AtomicU64,
-    quiet_since: AtomicU64,
-    blocked_since: AtomicU64,
+    head_since: Cell<u64>,
+    quiet_since: Cell<u64>,
+    blocked_since: Cell<u64>,
     /// By how much the client is behind the least rate.
-    debt: AtomicU64,
+    debt: Cell<u64>,
     rate: usize,
-    active: AtomicU32,
-    requests: AtomicU64,
+    active: Cell<u32>,
+    requests: Cell<u64>,
     exchanges: Places,
+    deadlines: Deadlines,
 }
 
 /// Requests of one connection from which on it leaves half of all places to others.
@@ -51,45 +53,46 @@ pub(super) enum Verdict {
 }
 
 impl Pulse {
-    pub(super) fn new(heads: bool, rate: usize, exchanges: Places) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn new(heads: bool, rate: usize, exchanges: Places, deadlines: Deadlines) -> Rc<Self> {
+        Rc::new(Self {
             start: Instant::now(),
             heads,
-            head_since: AtomicU64::new(0),
-            quiet_since: AtomicU64::new(1),
-            blocked_since: AtomicU64::new(0),
-            debt: AtomicU64::new(0),
+            head_since: Cell::new(0),
+            quiet_since: Cell::new(1),
+            blocked_since: Cell::new(0),
+            debt: Cell::new(0),
             rate,
-            active: AtomicU32::new(0),
-            requests: AtomicU64::new(0),
+            active: Cell::new(0),
+            requests: Cell::new(0),
             exchanges,
+            deadlines,
         })
     }
 
     /// A request's head is complete; its place is given back with its body.
-    pub(super) fn begin(self: &Arc<Self>) -> Active {
-        self.head_since.store(0, Relaxed);
-        self.requests.fetch_add(1, Relaxed);
-        let place = match self.active.fetch_add(1, Relaxed) {
+    pub(super) fn begin(self: &Rc<Self>) -> Active {
+        self.head_since.set(0);
+        self.requests.set(self.requests.get() + 1);
+        let place = match self.active.replace(self.active.get() + 1) {
             0 => Place::First,
             others if self.exchanges.take(if others < MANY { 1 } else { 2 }) => Place::Counted,
             _ => Place::None,
         };
-        Active { pulse: Arc::clone(self), place }
+        Active { pulse: Rc::clone(self), place }
     }
 
     /// Whether any request came yet.
     pub(super) fn served(&self) -> bool {
-        self.requests.load(Relaxed) > 0
+        self.requests.get() > 0
     }
 
     /// Looks at the deadlines.
     pub(super) fn check(&self, limits: &Limits) -> Verdict {
         let now = self.now();
         let head = due(&self.head_since, limits.head_deadline);
-        let debt = Duration::from_millis(self.debt.load(Relaxed));
+        let debt = Duration::from_millis(self.debt.get());
         let blocked = due(&self.blocked_since, limits.stalled.saturating_sub(debt));
-        let idle = self.active.load(Relaxed) == 0 && head.is_none();
+        let idle = self.active.get() == 0 && head.is_none();
         let quiet = if idle { due(&self.quiet_since, limits.idle) } else { None };
         if [head, blocked].into_iter().flatten().any(|due| due <= now) {
             return Verdict::Stuck;
@@ -103,38 +106,43 @@ impl Pulse {
         Verdict::AliveUntil(Instant::now() + Duration::from_millis(wait.max(1)))
     }
 
+    /// The time of the last beat, for what each request notes.
+    fn beaten(&self) -> u64 {
+        millis(self.deadlines.now().saturating_duration_since(self.start)) + 1
+    }
+
     fn now(&self) -> u64 {
         millis(self.start.elapsed()) + 1
     }
 
     /// Bytes came, or wait since the last request.
     pub(super) fn read(&self) {
-        if self.heads && self.active.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0 {
-            self.head_since.store(self.now(), Relaxed);
+        if self.heads && self.active.get() == 0 && self.head_since.get() == 0 {
+            self.head_since.set(self.beaten());
         }
     }
 
     /// So many bytes were taken, or none can be now.
     fn wrote(&self, bytes: Poll<usize>) {
-        let since = self.blocked_since.load(Relaxed);
+        let since = self.blocked_since.get();
         match bytes {
-            Poll::Pending if since == 0 => self.blocked_since.store(self.now(), Relaxed),
+            Poll::Pending if since == 0 => self.blocked_since.set(self.now()),
             Poll::Pending => {}
             Poll::Ready(bytes) => {
-                let debt = self.debt.load(Relaxed);
+                let debt = self.debt.get();
                 if since != 0 || debt != 0 {
                     let waited = if since == 0 { 0 } else { self.now() - since };
                     let [debt, waited] = [debt, waited].map(Duration::from_millis);
-                    self.debt.store(millis(owed(debt, waited, bytes, self.rate)), Relaxed);
-                    self.blocked_since.store(0, Relaxed);
+                    self.debt.set(millis(owed(debt, waited, bytes, self.rate)));
+                    self.blocked_since.set(0);
                 }
             }
         }
     }
 }
 
-fn due(since: &AtomicU64, limit: Duration) -> Option<u64> {
-    match since.load(Relaxed) {
+fn due(since: &Cell<u64>, limit: Duration) -> Option<u64> {
+    match since.get() {
         0 => None,
         since => Some(since + millis(limit)),
     }
@@ -154,7 +162,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// One request at work on its connection.
 pub(super) struct Active {
-    pulse: Arc<Pulse>,
+    pulse: Rc<Pulse>,
     place: Place,
 }
 
@@ -180,8 +188,8 @@ impl Drop for Active {
         if self.place == Place::Counted {
             self.pulse.exchanges.give_back();
         }
-        if self.pulse.active.fetch_sub(1, Relaxed) == 1 {
-            self.pulse.quiet_since.store(self.pulse.now(), Relaxed);
+        if self.pulse.active.replace(self.pulse.active.get() - 1) == 1 {
+            self.pulse.quiet_since.set(self.pulse.beaten());
         }
     }
 }
@@ -218,7 +226,7 @@ impl Body for Tracked {
 /// A socket that notes when bytes come, and when nobody takes ours.
 pub(super) struct Watched<S> {
     pub stream: S,
-    pub pulse: Arc<Pulse>,
+    pub pulse: Rc<Pulse>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -275,12 +283,12 @@ mod tests {
     }
 
     /// What is due this many seconds after the start of a connection that did this.
-    fn verdict(heads: bool, at: u64, happened: impl FnOnce(&Arc<Pulse>)) -> Verdict {
-        let mut pulse = Pulse::new(heads, 1024, Places::new(0));
+    fn verdict(heads: bool, at: u64, happened: impl FnOnce(&Rc<Pulse>)) -> Verdict {
+        let mut pulse = Pulse::new(heads, 1024, Places::new(0), Deadlines::default());
         happened(&pulse);
         let start = Instant::now().checked_sub(Duration::from_secs(at)).unwrap();
         // The past is made by a start that lies further back.
-        Arc::get_mut(&mut pulse).expect("nothing keeps it").start = start;
+        Rc::get_mut(&mut pulse).expect("nothing keeps it").start = start;
         pulse.check(&limits())
     }
 
@@ -288,7 +296,7 @@ mod tests {
     fn a_connection_with_many_requests_leaves_half_of_the_places() {
         let places = Places::new(64);
         let granted = || {
-            let pulse = Pulse::new(false, 1024, places.clone());
+            let pulse = Pulse::new(false, 1024, places.clone(), Deadlines::default());
             let active: Vec<_> = (0..100).map(|_| pulse.begin()).take_while(Active::is_granted).collect();
             (active.len(), active)
         };
@@ -319,8 +327,8 @@ mod tests {
     fn a_request_at_work_is_neither_idle_nor_stuck() {
         let working = verdict(true, 3600, |pulse| {
             pulse.read();
-            pulse.active.store(1, Relaxed);
-            pulse.head_since.store(0, Relaxed);
+            pulse.active.set(1);
+            pulse.head_since.set(0);
             pulse.read();
         });
         assert!(is_alive(working));
@@ -328,8 +336,8 @@ mod tests {
 
     #[test]
     fn bytes_that_nobody_takes_are_stuck() {
-        let blocked = |pulse: &Arc<Pulse>| {
-            pulse.active.store(1, Relaxed);
+        let blocked = |pulse: &Rc<Pulse>| {
+            pulse.active.set(1);
             pulse.wrote(Poll::Pending);
             pulse.wrote(Poll::Pending);
         };
@@ -345,8 +353,8 @@ mod tests {
     #[test]
     fn bytes_that_are_taken_too_slowly_are_stuck_earlier() {
         let owing = |earned: usize| {
-            move |pulse: &Arc<Pulse>| {
-                pulse.debt.store(25_000, Relaxed);
+            move |pulse: &Rc<Pulse>| {
+                pulse.debt.set(25_000);
                 pulse.wrote(Poll::Ready(earned));
                 pulse.wrote(Poll::Pending);
             }

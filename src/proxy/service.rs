@@ -92,29 +92,31 @@ impl Service {
     }
 
     /// Answers one request; cannot fail. Where no place is `granted`, the answer says so.
-    pub async fn handle(&self, request: Request<ClientBody>, conn: &Conn, granted: bool) -> Response<ProxyBody> {
+    /// The request is taken out of its place, since a future that holds it is moved with it.
+    pub async fn handle(&self, request: &mut Request<ClientBody>, conn: &Conn, granted: bool) -> Response<ProxyBody> {
         let Shared { reader, audit, metrics, clock, .. } = &self.shared;
         let begun = clock.monotonic_ns();
         let snapshot = reader.load();
         let id = self.new_id();
         let Some(mut slot) = audit.reserve(id) else { return self.full(id) };
         if let Some(tracer) = audit.tracer() {
-            slot.begin_trace(self.trace(tracer, &request, begun));
+            slot.begin_trace(self.trace(tracer, request, begun));
         }
-        let mut trail = Trail::new(slot, &request, conn, snapshot.generation);
+        let mut trail = Trail::new(slot, request, conn, snapshot.generation);
         let mut response = if granted {
             let served = unless_it_panics(metrics, pin!(self.serve(request, conn, &snapshot, &mut trail))).await;
             served.unwrap_or_else(|rejection| trail.refuse(&rejection))
         } else {
             trail.refuse(&Refusal::Overloaded.named("too_many_exchanges"))
         };
-        let took = Duration::from_nanos(clock.monotonic_ns().saturating_sub(begun));
+        let ended = clock.monotonic_ns();
+        let took = Duration::from_nanos(ended.saturating_sub(begun));
         let status = response.status().as_u16();
         metrics.request(trail.reason, status, took);
         if let Some(counts) = trail.counts {
             counts.count(trail.decision, status);
         }
-        self.dates.date(&mut response);
+        self.dates.date(&mut response, ended);
         response
     }
 
@@ -131,7 +133,7 @@ impl Service {
         };
         self.shared.metrics.request(refusal.reason(), refusal.status().as_u16(), Duration::ZERO);
         let mut response = Page::refusal(&refusal.notice(), id).respond(Form::Text);
-        self.dates.date(&mut response);
+        self.dates.date(&mut response, self.shared.clock.monotonic_ns());
         own(response, Some(slot.decided(event)))
     }
 
@@ -139,19 +141,19 @@ impl Service {
     fn full(&self, id: RequestId) -> Response<ProxyBody> {
         self.shared.metrics.request(Refusal::AuditFull.reason(), 503, Duration::ZERO);
         let mut response = Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text);
-        self.dates.date(&mut response);
+        self.dates.date(&mut response, self.shared.clock.monotonic_ns());
         own(response, None)
     }
 
     /// The way of a request, in order.
     async fn serve<'s>(
         &self,
-        request: Request<ClientBody>,
+        request: &mut Request<ClientBody>,
         conn: &Conn,
         snapshot: &'s Snapshot,
         trail: &mut Trail<'s>,
     ) -> Result<Response<ProxyBody>, Rejection> {
-        let (parts, body) = request.into_parts();
+        let (parts, body) = std::mem::take(request).into_parts();
         let request = trail.request.insert(admit(parts, conn, &self.shared.limits)?);
         if let Some(trace) = trail.slot.as_mut().and_then(Slot::trace) {
             request.continue_trace(trace);

@@ -26,6 +26,7 @@ use tokio_rustls::server::TlsStream;
 use crate::snapshot::Reader;
 
 use super::conn::{ServerName, Transport};
+use super::tcp::Tcp;
 
 /// The cipher suites in order of preference: AES-256 first, and within a strength ECDSA before RSA.
 const SUITES: [SupportedCipherSuite; 9] = [
@@ -55,7 +56,7 @@ pub struct Tls {
 
 /// A finished handshake.
 pub(super) struct Handshake {
-    pub stream: TlsStream<TcpStream>,
+    pub stream: TlsStream<Tcp>,
     pub transport: Transport,
     /// Whether HTTP/2 was agreed on.
     pub h2: bool,
@@ -84,7 +85,7 @@ impl Tls {
 
     /// Shakes hands; without a certificate for the client it fails with an alert.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<Handshake> {
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), Tcp(stream)).await?;
         let (server_name, certificate) = {
             let hello = hello.client_hello();
             let name = hello.server_name();

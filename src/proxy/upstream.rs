@@ -210,7 +210,7 @@ impl Lease {
         let mut idle = pools.idle.borrow_mut();
         let pool = idle.entry(self.address).or_default();
         if pool.len() < pools.limits.idle_upstream {
-            pool.push(Idle { connection: self.connection, endpoints: self.endpoints, since: Instant::now() });
+            pool.push(Idle { connection: self.connection, endpoints: self.endpoints, since: pools.deadlines.now() });
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::task::yield_now;
 use super::*;
 use crate::budget::Places;
 use crate::proxy::body::own;
+use crate::proxy::deadlines::Deadlines;
 use crate::proxy::pulse::Pulse;
 
 /// Bytes of a head.
@@ -114,12 +115,12 @@ pub(super) async fn served(
     leaving: &Cell<bool>,
     answers: impl AsyncFn(Request<ClientBody>) -> Response<()>,
 ) {
-    let pulse = Pulse::new(true, 1024, Places::new(0));
+    let pulse = Pulse::new(true, 1024, Places::new(0), Deadlines::default());
     let socket = Watched { stream: Socket::Plain(socket), pulse: pulse.clone() };
-    serve(socket, HEAD, leaving, async |request: Result<Request<ClientBody>, Refusal>| {
+    serve(socket, HEAD, leaving, async |request: Result<&mut Request<ClientBody>, Refusal>| {
         let active = pulse.begin();
         let response = match request {
-            Ok(request) => answers(request).await,
+            Ok(request) => answers(std::mem::take(request)).await,
             Err(refusal) => {
                 Response::builder().status(refusal.status()).body(()).expect("a status alone makes a response")
             }

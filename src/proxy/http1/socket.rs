@@ -8,12 +8,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::proxy::tcp::Tcp;
+
 /// A client's socket.
 pub(in crate::proxy) enum Socket {
     /// Plain TCP.
     Plain(TcpStream),
     /// TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 impl Socket {
@@ -22,7 +24,7 @@ impl Socket {
         let stream = match self {
             Self::Plain(stream) => stream,
             Self::Tls(tls) => match tls.get_ref() {
-                (stream, session) if session.wants_read() => stream,
+                (stream, session) if session.wants_read() => &stream.0,
                 // What was decrypted already waits to be taken.
                 _ => return Poll::Ready(()),
             },
