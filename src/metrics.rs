@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
+/// A count that only grows.
+pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -148,13 +149,22 @@ impl Metrics {
         Self(Arc::new(families))
     }
 
-    /// One answered request: why it was answered so, and how long it took until the head of the response. A code that
-    /// nobody has registered, which an upstream may make up, is counted as 0.
+    /// One answered request: why it was answered so, and how long it took until the head of the response.
     pub fn request(&self, reason: &'static str, code: u16, took: Duration) {
+        self.answers(reason, code).inc();
+        self.took(took);
+    }
+
+    /// How long a request took until the head of the response.
+    pub fn took(&self, took: Duration) {
+        self.0.duration.observe(took.as_secs_f64());
+    }
+
+    /// The requests that were answered so. A code that nobody has registered, which an upstream may make up, is counted as 0.
+    pub fn answers(&self, reason: &'static str, code: u16) -> Counter {
         let registered = StatusCode::from_u16(code).is_ok_and(|code| code.canonical_reason().is_some());
         let code = if registered { code } else { 0 };
-        self.0.requests.get_or_create(&Answer { reason, code }).inc();
-        self.0.duration.observe(took.as_secs_f64());
+        self.0.requests.get_or_create(&Answer { reason, code }).clone()
     }
 
     /// One finished attempt to sign in; `result` is `success` or the name of an error.

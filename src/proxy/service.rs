@@ -17,7 +17,7 @@ use crate::audit::{Audit, Event, Kind, RequestId, Slot};
 use crate::budget::Limits;
 use crate::clock::Clock;
 use crate::host::Host;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Counter, Metrics};
 use crate::oidc::Oidc;
 use crate::policy::{AccessRequest, Decision, Permit, Policy, decide, decide_preflight};
 use crate::route::{Access, NotFound, Route};
@@ -71,6 +71,8 @@ pub struct Service {
     upstreams: Upstreams,
     ids: RefCell<StdRng>,
     dates: Dates,
+    /// Where the last request was counted: most often the next one is too.
+    counted: RefCell<Option<(&'static str, u16, Counter)>>,
 }
 
 impl Shared {
@@ -88,7 +90,7 @@ impl Service {
     pub(super) fn new(shared: Shared, tunnels: Tunnels, deadlines: Deadlines) -> Self {
         let upstreams = Upstreams::new(Arc::clone(&shared.limits), tunnels, deadlines, shared.metrics.clone());
         let dates = Dates::new(shared.clock.clone());
-        Self { shared, upstreams, ids: RefCell::new(make_rng()), dates }
+        Self { shared, upstreams, ids: RefCell::new(make_rng()), dates, counted: RefCell::default() }
     }
 
     /// Answers one request; cannot fail. Where no place is `granted`, the answer says so.
@@ -112,7 +114,8 @@ impl Service {
         let ended = clock.monotonic_ns();
         let took = Duration::from_nanos(ended.saturating_sub(begun));
         let status = response.status().as_u16();
-        metrics.request(trail.reason, status, took);
+        self.count(trail.reason, status);
+        metrics.took(took);
         if let Some(counts) = trail.counts {
             counts.count(trail.decision, status);
         }
@@ -135,6 +138,16 @@ impl Service {
         let mut response = Page::refusal(&refusal.notice(), id).respond(Form::Text);
         self.dates.date(&mut response, self.shared.clock.monotonic_ns());
         own(response, Some(slot.decided(event)))
+    }
+
+    fn count(&self, reason: &'static str, status: u16) {
+        let mut counted = self.counted.borrow_mut();
+        if counted.as_ref().is_none_or(|(last, code, _)| (*last, *code) != (reason, status)) {
+            *counted = Some((reason, status, self.shared.metrics.answers(reason, status)));
+        }
+        if let Some((_, _, counter)) = &*counted {
+            counter.inc();
+        }
     }
 
     /// Answers a request for which the trail has no place.

@@ -29,8 +29,16 @@ pub fn clear_session_cookie() -> String {
 /// nothing is left. Borrowed where the one line that came holds nothing of ours.
 pub fn upstream_cookies<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>> {
     let (first, second) = (lines.next()?, lines.next());
-    if second.is_none() && !pairs(first).any(is_our_cookie) {
-        return Some(Cow::Borrowed(first));
+    if second.is_none() {
+        let (mut ours, mut others) = (false, false);
+        for pair in pairs(first) {
+            *(if is_our_cookie(pair) { &mut ours } else { &mut others }) = true;
+        }
+        match (ours, others) {
+            (false, _) => return Some(Cow::Borrowed(first)),
+            (true, false) => return None,
+            (true, true) => {}
+        }
     }
     let mut kept = iter::once(first).chain(second).chain(lines).flat_map(pairs).filter(|pair| !is_our_cookie(pair));
     let mut line = kept.next()?.to_vec();
