@@ -295,8 +295,11 @@ impl Wire {
                 Ok(None) => {}
                 Err(malformed) => return Poll::Ready(Some(Err(self.breaks(malformed)))),
             }
-            let read = self.poll_ask(cx).map_ok(|()| 0);
-            let read = if read.is_ready() { self.poll_read(cx) } else { read };
+            let read = match self.poll_ask(cx) {
+                Poll::Ready(Ok(())) => self.poll_read(cx),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            };
             if read.is_pending() {
                 self.reader = Some(cx.waker().clone());
             }
