@@ -23,7 +23,7 @@ use super::client_body::ClientBody;
 use super::headers;
 use super::upstream::{Fault, Lease};
 
-use idle::Idle;
+pub(super) use idle::Idle;
 
 /// The body of every response. It is boxed, since a response is moved more often than it is made.
 pub enum ProxyBody {
@@ -298,12 +298,12 @@ impl RequestBody {
         (Self::Streamed(Box::new(sent)), Some(upload))
     }
 
-    /// How long it may stand still.
-    pub(super) fn idle_limit(&self) -> Duration {
-        match self {
+    /// A deadline for whoever takes it, as long as its own.
+    pub(super) fn idle(&self) -> Idle {
+        Idle::new(match self {
             Self::Empty => Duration::ZERO,
             Self::Streamed(sent) => sent.idle.limit,
-        }
+        })
     }
 }
 
