@@ -55,7 +55,8 @@ impl Deadlines {
         self.at(Instant::now() + wait)
     }
 
-    /// The time of the last beat: for what is measured in seconds it is good enough, and costs nothing.
+    /// The time of the last beat, which costs nothing: what is counted from it may end that much earlier, so it is for what is
+    /// measured in seconds.
     pub(super) fn now(&self) -> Instant {
         self.0.beaten.get()
     }

@@ -13,7 +13,7 @@ use http_body::Body;
 use rand::rngs::StdRng;
 use rand::{Rng, make_rng};
 
-use crate::audit::{Audit, Event, Kind, RequestId, Slot};
+use crate::audit::{Audit, Event, Kind, Outcome, RequestId, Slot};
 use crate::budget::Limits;
 use crate::clock::Clock;
 use crate::host::Host;
@@ -134,10 +134,7 @@ impl Service {
             generation: self.shared.reader.generation(),
             ..Event::abandoned()
         };
-        self.shared.metrics.request(refusal.reason(), refusal.status().as_u16(), Duration::ZERO);
-        let mut response = Page::refusal(&refusal.notice(), id).respond(Form::Text);
-        self.dates.date(&mut response, self.shared.clock.monotonic_ns());
-        own(response, Some(slot.decided(event)))
+        self.undecided(refusal, id, Some(slot.decided(event)))
     }
 
     fn count(&self, reason: &'static str, status: u16) {
@@ -152,10 +149,15 @@ impl Service {
 
     /// Answers a request for which the trail has no place.
     fn full(&self, id: RequestId) -> Response<ProxyBody> {
-        self.shared.metrics.request(Refusal::AuditFull.reason(), 503, Duration::ZERO);
-        let mut response = Page::refusal(&Refusal::AuditFull.notice(), id).respond(Form::Text);
+        self.undecided(Refusal::AuditFull, id, None)
+    }
+
+    /// Counts and makes the answer to what nothing is decided over.
+    fn undecided(&self, refusal: Refusal, id: RequestId, outcome: Option<Outcome>) -> Response<ProxyBody> {
+        self.shared.metrics.request(refusal.reason(), refusal.status().as_u16(), Duration::ZERO);
+        let mut response = Page::refusal(&refusal.notice(), id).respond(Form::Text);
         self.dates.date(&mut response, self.shared.clock.monotonic_ns());
-        own(response, None)
+        own(response, outcome)
     }
 
     /// The way of a request, in order.
