@@ -5,8 +5,12 @@
 #[path = "support/provider.rs"]
 mod provider;
 
+#[path = "oidc/claims.rs"]
+mod claims;
 #[path = "oidc/discovery.rs"]
 mod discovery;
+#[path = "oidc/id_token.rs"]
+mod id_token;
 #[path = "oidc/login.rs"]
 mod login;
 #[path = "oidc/refresh.rs"]
@@ -16,10 +20,16 @@ use std::sync::Arc;
 
 use portcullis::clock::Clock;
 use portcullis::oidc::{Callback, LoginAttempt, LoginError, LoginStart, Oidc, Provider, VerifiedLogin};
+use serde_json::Value;
 
-use provider::TestProvider;
+use provider::{Tamper, TestProvider};
 
 const REDIRECT_URI: &str = "https://app.example.com/.portcullis/callback/corp";
+
+/// A tamper of one thing.
+fn tamper(turn: impl Fn(&mut Value) + Send + Sync + 'static) -> Tamper {
+    Arc::new(turn)
+}
 
 /// A provider, and the product's client of it.
 struct House {

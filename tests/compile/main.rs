@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests stop where a test would")]
 
+mod bad_access;
+mod bad_hosts;
 mod bad_input;
+mod hosts;
 mod order;
 mod semantics;
 mod world;

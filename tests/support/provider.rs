@@ -3,36 +3,31 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+#[path = "provider/endpoints.rs"]
+mod endpoints;
+#[path = "provider/keys.rs"]
+mod keys;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents,
-};
 use bytes::Bytes;
-use data_encoding::{BASE64, BASE64URL_NOPAD};
-use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::Algorithm;
 use portcullis::clock::Clock;
 use portcullis::identity::Issuer;
 use portcullis::oidc::{ClaimPaths, Provider};
 use portcullis::secret::Secret;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use url::Url;
-use url::form_urlencoded::{self, Serializer};
+use url::{Url, form_urlencoded};
+
+use endpoints::{Shared, State, accept};
+use keys::certificate;
+
+pub use keys::SigningKey;
 
 pub const CLIENT_ID: &str = "the client";
 pub const CLIENT_SECRET: &str = "a secret: with %, + and :";
@@ -90,41 +85,6 @@ pub struct TestProvider {
     server: tokio::task::JoinHandle<()>,
     /// The certificate authority, where it speaks TLS.
     pub ca: Option<String>,
-}
-
-struct Shared {
-    clock: Clock,
-    issuer: String,
-    state: Mutex<State>,
-}
-
-struct State {
-    behaviour: Behaviour,
-    keys: Vec<SigningKey>,
-    codes: HashMap<String, Login>,
-    refresh_tokens: HashMap<String, Login>,
-    retired: HashSet<String>,
-    calls: BTreeMap<String, usize>,
-    made: u64,
-}
-
-#[derive(Clone)]
-struct Login {
-    nonce: Option<String>,
-    redirect_uri: String,
-    challenge: String,
-    /// In seconds since 1970.
-    signed_in: i64,
-}
-
-/// A key pair with its public half as JWK.
-#[derive(Clone)]
-pub struct SigningKey {
-    pub algorithm: Algorithm,
-    pub jwk: Value,
-    /// The public key as an attacker could take it for an HMAC secret.
-    pub public: Vec<u8>,
-    private: EncodingKey,
 }
 
 impl Default for Behaviour {
@@ -258,296 +218,4 @@ impl Drop for TestProvider {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { return };
-        let (tls, shared) = (tls.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let shared = Arc::clone(&shared);
-                async move { Ok::<_, std::convert::Infallible>(shared.answer(request).await) }
-            });
-            let http = hyper::server::conn::http1::Builder::new();
-            // A client that goes away is its own affair.
-            let _ = match tls {
-                None => http.serve_connection(TokioIo::new(stream), service).await,
-                Some(tls) => match tls.accept(stream).await {
-                    Ok(stream) => http.serve_connection(TokioIo::new(stream), service).await,
-                    Err(_) => return,
-                },
-            };
-        });
-    }
-}
-
-type Form = HashMap<String, String>;
-
-impl Shared {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (head, body) = request.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        let path = head.uri.path();
-        let canned = {
-            let mut state = self.state.lock().unwrap();
-            *state.calls.entry(path.to_owned()).or_default() += 1;
-            state.behaviour.canned.get(path).cloned()
-        };
-        if let Some(Canned { status, body, delay }) = canned {
-            tokio::time::sleep(delay).await;
-            return response(status, "application/json", body);
-        }
-        let form = |text: &[u8]| form_urlencoded::parse(text).into_owned().collect::<Form>();
-        let authorization = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        match path {
-            "/.well-known/openid-configuration" => json_response(200, &self.metadata()),
-            "/jwks" => json_response(200, &self.key_set()),
-            "/authorize" => {
-                let query = form(head.uri.query().unwrap_or_default().as_bytes());
-                let location = format!("{}?{}", query["redirect_uri"], self.approve(&query));
-                let mut response = response(302, "text/plain", Bytes::new());
-                response.headers_mut().insert(header::LOCATION, location.try_into().unwrap());
-                response
-            }
-            "/token" => {
-                let delay = self.state.lock().unwrap().behaviour.token_delay;
-                tokio::time::sleep(delay).await;
-                match self.tokens(&form(&body), authorization) {
-                    Ok(tokens) => json_response(200, &tokens),
-                    Err((status, error)) => json_response(status, &json!({ "error": error })),
-                }
-            }
-            "/userinfo" if authorization.is_some_and(|value| value.starts_with("Bearer access-")) => {
-                json_response(200, &self.state.lock().unwrap().behaviour.userinfo)
-            }
-            "/userinfo" => json_response(401, &json!({ "error": "invalid_token" })),
-            _ => response(404, "text/plain", Bytes::new()),
-        }
-    }
-
-    fn metadata(&self) -> Value {
-        let issuer = &self.issuer;
-        let mut metadata = json!({
-            "issuer": issuer,
-            "authorization_endpoint": format!("{issuer}/authorize"),
-            "token_endpoint": format!("{issuer}/token"),
-            "jwks_uri": format!("{issuer}/jwks"),
-            "userinfo_endpoint": format!("{issuer}/userinfo"),
-            "end_session_endpoint": format!("{issuer}/logout"),
-            "id_token_signing_alg_values_supported": ["RS256", "PS256", "ES256", "ES384", "EdDSA", "HS256", "none"],
-            "code_challenge_methods_supported": ["S256"],
-            "authorization_response_iss_parameter_supported": true,
-        });
-        (self.behaviour().metadata)(&mut metadata);
-        metadata
-    }
-
-    fn key_set(&self) -> Value {
-        let keys: Vec<_> = self.state.lock().unwrap().keys.iter().map(|key| key.jwk.clone()).collect();
-        let mut set = json!({ "keys": keys });
-        (self.behaviour().key_set)(&mut set);
-        set
-    }
-
-    fn behaviour(&self) -> Behaviour {
-        self.state.lock().unwrap().behaviour.clone()
-    }
-
-    fn approve(&self, query: &Form) -> String {
-        assert_eq!(query["response_type"], "code");
-        assert_eq!(query["client_id"], CLIENT_ID);
-        assert_eq!(query["code_challenge_method"], "S256");
-        assert!(query["scope"].split(' ').any(|scope| scope == "openid"));
-        let code = self.fresh("code");
-        let login = Login {
-            nonce: Some(query["nonce"].clone()),
-            redirect_uri: query["redirect_uri"].clone(),
-            challenge: query["code_challenge"].clone(),
-            signed_in: self.clock.now().as_second(),
-        };
-        self.state.lock().unwrap().codes.insert(code.clone(), login);
-        let mut parameters = json!({ "code": code, "state": query["state"], "iss": self.issuer });
-        (self.behaviour().callback)(&mut parameters);
-        let mut serializer = Serializer::new(String::new());
-        for (name, value) in parameters.as_object().unwrap() {
-            serializer.append_pair(name, value.as_str().unwrap());
-        }
-        serializer.finish()
-    }
-
-    fn tokens(&self, form: &Form, authorization: Option<&str>) -> Result<Value, (u16, &'static str)> {
-        if !client_is_known(form, authorization) {
-            return Err((401, "invalid_client"));
-        }
-        let login = match form["grant_type"].as_str() {
-            "authorization_code" => {
-                let login = self.state.lock().unwrap().codes.remove(&form["code"]).ok_or((400, "invalid_grant"))?;
-                let challenge = BASE64URL_NOPAD.encode(&Sha256::digest(&form["code_verifier"]));
-                if challenge != login.challenge || form["redirect_uri"] != login.redirect_uri {
-                    return Err((400, "invalid_grant"));
-                }
-                login
-            }
-            "refresh_token" => self.rotate_refresh_token(&form["refresh_token"])?,
-            _ => return Err((400, "unsupported_grant_type")),
-        };
-        let access = self.fresh("access");
-        let refresh = self.fresh("refresh");
-        let kept = Login { nonce: None, ..login.clone() };
-        self.state.lock().unwrap().refresh_tokens.insert(refresh.clone(), kept);
-        let mut tokens = json!({
-            "access_token": access, "token_type": "bearer", "expires_in": 300, "refresh_token": refresh,
-            "id_token": self.sign(&self.id_claims(&login, &access)),
-        });
-        (self.behaviour().tokens)(&mut tokens);
-        Ok(tokens)
-    }
-
-    /// A refresh token is good once; shown again, every token is void.
-    fn rotate_refresh_token(&self, token: &str) -> Result<Login, (u16, &'static str)> {
-        let mut state = self.state.lock().unwrap();
-        if state.retired.contains(token) {
-            state.refresh_tokens.clear();
-        }
-        state.retired.insert(token.to_owned());
-        state.refresh_tokens.remove(token).ok_or((400, "invalid_grant"))
-    }
-
-    fn id_claims(&self, login: &Login, access_token: &str) -> Value {
-        let behaviour = self.behaviour();
-        let now = self.clock.now().as_second();
-        let mut claims = behaviour.person.clone();
-        claims["iss"] = json!(self.issuer);
-        claims["aud"] = json!(CLIENT_ID);
-        claims["iat"] = json!(now);
-        claims["exp"] = json!(now + 300);
-        claims["auth_time"] = json!(login.signed_in);
-        if let Some(nonce) = &login.nonce {
-            claims["nonce"] = json!(nonce);
-        }
-        if matches!(self.state.lock().unwrap().keys.last().unwrap().algorithm, Algorithm::ES256 | Algorithm::RS256) {
-            claims["at_hash"] = json!(BASE64URL_NOPAD.encode(&Sha256::digest(access_token)[..16]));
-        }
-        (behaviour.claims)(&mut claims);
-        claims
-    }
-
-    fn sign(&self, claims: &Value) -> String {
-        let behaviour = self.behaviour();
-        let own = self.state.lock().unwrap().keys.last().unwrap().clone();
-        let kid = own.jwk["kid"].as_str().unwrap().to_owned();
-        let key = match &behaviour.signing {
-            Signing::Own | Signing::Nobody => own,
-            Signing::Stranger => SigningKey::generate(&kid, own.algorithm),
-            Signing::Secret(secret) => {
-                SigningKey { algorithm: Algorithm::HS256, private: EncodingKey::from_secret(secret), ..own }
-            }
-        };
-        let mut header = json!({ "typ": "JWT", "alg": key.algorithm, "kid": kid });
-        if behaviour.signing == Signing::Nobody {
-            header["alg"] = json!("none");
-        }
-        (behaviour.header)(&mut header);
-        let encode = |part: &Value| BASE64URL_NOPAD.encode(part.to_string().as_bytes());
-        let message = format!("{}.{}", encode(&header), encode(claims));
-        match behaviour.signing {
-            Signing::Nobody => format!("{message}."),
-            _ => {
-                let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key.private, key.algorithm).unwrap();
-                format!("{message}.{signature}")
-            }
-        }
-    }
-
-    fn fresh(&self, kind: &str) -> String {
-        let mut state = self.state.lock().unwrap();
-        state.made += 1;
-        format!("{kind}-{}", state.made)
-    }
-}
-
-fn client_is_known(form: &Form, authorization: Option<&str>) -> bool {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(CLIENT_ID), encode(CLIENT_SECRET));
-    let basic = authorization == Some(&format!("Basic {}", BASE64.encode(pair.as_bytes())));
-    let posted = |name, value| form.get(name).is_some_and(|given| given == value);
-    basic || (posted("client_id", CLIENT_ID) && posted("client_secret", CLIENT_SECRET))
-}
-
-fn response(status: u16, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    response
-}
-
-fn json_response(status: u16, value: &Value) -> Response<Full<Bytes>> {
-    response(status, "application/json", value.to_string().into())
-}
-
-impl SigningKey {
-    /// A new key of this id.
-    pub fn generate(kid: &str, algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::ES256 => Self::ec(kid, algorithm, &ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
-            Algorithm::ES384 => Self::ec(kid, algorithm, &ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
-            Algorithm::EdDSA => Self::ed25519(kid),
-            _ => Self::rsa(kid, algorithm),
-        }
-    }
-
-    fn ec(kid: &str, algorithm: Algorithm, kind: &'static EcdsaSigningAlgorithm, curve: &str) -> Self {
-        let document = EcdsaKeyPair::generate_pkcs8(kind, &SystemRandom::new()).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(kind, document.as_ref()).unwrap();
-        let point = pair.public_key().as_ref();
-        let (x, y) = point[1..].split_at(point.len() / 2);
-        let jwk = json!({
-            "kty": "EC", "crv": curve, "use": "sig", "kid": kid,
-            "x": BASE64URL_NOPAD.encode(x), "y": BASE64URL_NOPAD.encode(y),
-        });
-        Self { algorithm, jwk, public: point.to_vec(), private: EncodingKey::from_ec_der(document.as_ref()) }
-    }
-
-    fn ed25519(kid: &str) -> Self {
-        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
-        let public = pair.public_key().as_ref().to_vec();
-        let jwk =
-            json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": kid, "x": BASE64URL_NOPAD.encode(&public) });
-        Self { algorithm: Algorithm::EdDSA, jwk, public, private: EncodingKey::from_ed_der(document.as_ref()) }
-    }
-
-    fn rsa(kid: &str, algorithm: Algorithm) -> Self {
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-        let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
-        let jwk = json!({
-            "kty": "RSA", "use": "sig", "kid": kid,
-            "n": BASE64URL_NOPAD.encode(&public.n), "e": BASE64URL_NOPAD.encode(&public.e),
-        });
-        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-        // The PKCS#1 key begins after 26 bytes of wrapping, for every key of 2,048 bits.
-        let private = EncodingKey::from_rsa_der(&pkcs8.as_ref()[26..]);
-        Self { algorithm, jwk, public: pair.public_key().as_ref().to_vec(), private }
-    }
-}
-
-/// A server certificate for the issuer's name, and its authority as PEM.
-fn certificate() -> (TlsAcceptor, String) {
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut ca = rcgen::CertificateParams::new(vec![]).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["issuer.localhost".to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .unwrap();
-    (TlsAcceptor::from(Arc::new(config)), ca_pem)
 }
