@@ -6,16 +6,6 @@ use serde_json::{Value, json};
 pub const GONE: &str = "(gone)";
 
 /// An object that is as it should be, but for one value.
-struct Case {
-    kind: &'static str,
-    /// The value, as a JSON pointer below `spec`.
-    pointer: &'static str,
-    bad: Value,
-    /// What the API server says: the field, and the message.
-    said: &'static str,
-}
-
-/// An object that is as it should be, but for one value.
 pub struct Case {
     pub kind: &'static str,
     /// The value, as a JSON pointer below `spec`.
