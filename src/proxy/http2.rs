@@ -5,6 +5,7 @@
 
 mod body;
 mod cork;
+mod resets;
 mod stream;
 mod wakes;
 
@@ -16,8 +17,8 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Builder, Connection, Handshake, SendResponse};
+use h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -34,7 +35,8 @@ use super::service::Service;
 
 pub use body::Body;
 use cork::Corked;
-use stream::Stream;
+use resets::Resets;
+use stream::{End, Stream};
 use wakes::{Part, Wakes};
 
 /// Bytes of a response that have their window and wait for the socket, a stream: as many as are written at once.
@@ -43,8 +45,9 @@ const STREAM_BUFFER: usize = 32 * 1024;
 /// The largest frame that we take, the least there is (RFC 9113 section 6.5.2).
 const FRAME: u32 = 16 * 1024;
 
-/// Resets that a client may have outstanding before we have seen the streams (RUSTSEC-2023-0034).
-const PENDING_RESETS: usize = 20;
+/// Resets that a client may have outstanding before we have seen the streams (RUSTSEC-2023-0034): of all that it may have, as a
+/// browser does that goes elsewhere.
+const PENDING_RESETS: usize = 100;
 
 /// Streams that we reset ourselves before we give the connection up (RUSTSEC-2024-0003).
 const OWN_RESETS: usize = 1024;
@@ -70,11 +73,11 @@ enum State<S> {
 
 /// The streams of a connection by number. A number is given anew when its stream has ended, with its waker: who holds on to
 /// that wakes another stream in vain.
-#[derive(Default)]
 struct Streams {
     places: Vec<(Waker, Option<Stream>)>,
     vacant: Vec<usize>,
     woken: Vec<usize>,
+    resets: Resets,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<Watched<S>> {
@@ -99,7 +102,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<Watched<S>> {
             conn: Rc::new(conn),
             pulse,
             rate: limits.body_rate,
-            streams: Streams::default(),
+            streams: Streams {
+                places: Vec::new(),
+                vacant: Vec::new(),
+                woken: Vec::new(),
+                resets: Resets::new(limits.h2_resets, limits.h2_reset_rate),
+            },
             state: State::Beginning { handshake, leaving: false },
             socket,
             wakes,
@@ -137,6 +145,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 return Poll::Ready(());
             }
         }
+        if self.streams.resets.are_too_many() {
+            return self.break_off();
+        }
         match self.socket.poll_drain() {
             Poll::Ready(Err(_)) => Poll::Ready(()),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
@@ -157,11 +168,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                     self.state = State::Open(connection);
                 }
                 State::Open(connection) => match ready!(connection.poll_accept(cx)) {
+                    // What a flood begins is not begun any more.
+                    Some(Ok(_)) if self.streams.resets.are_too_many() => return Poll::Pending,
                     Some(Ok((request, respond))) => self.begin(request, respond),
                     Some(Err(_)) | None => return Poll::Ready(()),
                 },
             }
         }
+    }
+
+    /// Ends the connection with all that runs over it; its client is told why, where it takes that at once.
+    fn break_off(&mut self) -> Poll<()> {
+        if let State::Open(connection) = &mut self.state {
+            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            drop(connection.poll_closed(&mut Context::from_waker(&self.frames)));
+        }
+        Poll::Ready(())
     }
 
     fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
@@ -217,7 +239,8 @@ impl Streams {
         let (waker, place) = &mut self.places[number];
         let Some(stream) = place else { return };
         let polled = catch_unwind(AssertUnwindSafe(|| stream.poll(&mut Context::from_waker(waker))));
-        if !matches!(polled, Ok(Poll::Pending)) {
+        if let Poll::Ready(end) = polled.unwrap_or(Poll::Ready(End::Broken)) {
+            self.resets.note(end);
             *place = None;
             wakes.forget(number);
             self.vacant.push(number);

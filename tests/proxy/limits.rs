@@ -46,6 +46,11 @@ fn the_limits_are_the_published_ones() {
             let (stream, connection) = (kib(it.h2_stream_window), it.h2_connection_window >> 20);
             format!("{} streams; windows {stream} a stream, {connection} MiB a connection", it.h2_streams)
         }),
+        ("HTTP/2 streams that their client resets, or makes us reset, before it has their answer", {
+            assert_eq!(it.h2_resets, 1000);
+            let rate = it.h2_reset_rate;
+            format!("1,000 a connection, {rate} more a second, one more for each answer that it takes whole")
+        }),
         ("Connections", "8,192".to_owned()),
         (
             "Requests at work, beside the first of each connection",
@@ -241,7 +246,7 @@ fn streams_that_take_nothing_leave_the_neighbours_their_places() {
 }
 
 /// One HTTP/2 frame (RFC 9113 section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = length[1..].to_vec();
     bytes.extend([kind, flags]);

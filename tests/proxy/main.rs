@@ -18,6 +18,7 @@ mod limits;
 #[path = "../support/plane.rs"]
 mod plane;
 mod rates;
+mod resets;
 mod streams;
 mod tls;
 mod tunnels;

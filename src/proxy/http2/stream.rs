@@ -33,6 +33,17 @@ enum State {
     Sending(Sending),
 }
 
+/// How a stream ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// Its answer was handed over whole.
+    Whole,
+    /// Its client left before, or broke the protocol so that `h2` reset it.
+    Left,
+    /// Its answer broke off.
+    Broken,
+}
+
 /// An answer whose head is sent.
 struct Sending {
     stream: SendStream<Bytes>,
@@ -58,16 +69,23 @@ impl Stream {
         Self { state: State::Answering { answer, respond, rate }, _active: active }
     }
 
-    /// Ready when it has ended, or its client has reset it.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when it has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let sending = match &mut self.state {
             State::Sending(sending) => sending,
             State::Answering { answer, respond, rate } => {
                 let Poll::Ready(response) = answer.as_mut().poll(cx) else {
-                    return respond.poll_reset(cx).map(drop);
+                    return respond.poll_reset(cx).map(|_| End::Left);
                 };
-                let Some(sending) = send(response, respond, *rate) else { return Poll::Ready(()) };
-                self.state = State::Sending(sending);
+                match send(response, respond, *rate) {
+                    Ok(Some(sending)) => self.state = State::Sending(sending),
+                    Ok(None) => return Poll::Ready(End::Whole),
+                    Err(_) => {
+                        let end = if respond.poll_reset(cx).is_ready() { End::Left } else { End::Broken };
+                        respond.send_reset(Reason::INTERNAL_ERROR);
+                        return Poll::Ready(end);
+                    }
+                }
                 return self.poll(cx);
             }
         };
@@ -83,7 +101,11 @@ impl Stream {
 
 /// Sends the head of a response; gives the rest, where there is any. No field of a connection is left in it: an upstream's are
 /// taken out as they are read (`headers.rs`), and `h2` refuses what would be forgotten.
-fn send(response: Response<ProxyBody>, respond: &mut SendResponse<Bytes>, rate: usize) -> Option<Sending> {
+fn send(
+    response: Response<ProxyBody>,
+    respond: &mut SendResponse<Bytes>,
+    rate: usize,
+) -> Result<Option<Sending>, h2::Error> {
     let (mut head, body) = response.into_parts();
     let ends = body.is_end_stream();
     if !ends
@@ -92,35 +114,33 @@ fn send(response: Response<ProxyBody>, respond: &mut SendResponse<Bytes>, rate: 
     {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    match respond.send_response(Response::from_parts(head, ()), ends) {
-        Ok(_) if ends => None,
-        Ok(stream) => {
-            let progress = Progress { rate, since: None, debt: Duration::ZERO };
-            Some(Sending { stream, body, chunk: Bytes::new(), progress })
-        }
-        Err(_) => {
-            respond.send_reset(Reason::INTERNAL_ERROR);
-            None
-        }
+    let stream = respond.send_response(Response::from_parts(head, ()), ends)?;
+    let progress = Progress { rate, since: None, debt: Duration::ZERO };
+    Ok((!ends).then(|| Sending { stream, body, chunk: Bytes::new(), progress }))
+}
+
+impl End {
+    /// What the last frame came to.
+    fn of(sent: &Result<(), h2::Error>) -> Self {
+        if sent.is_ok() { Self::Whole } else { Self::Left }
     }
 }
 
 impl Sending {
     /// Ready when all was handed over, or cannot be.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if !self.chunk.is_empty() && !ready!(self.poll_chunk(cx)) {
-                return Poll::Ready(());
+            if !self.chunk.is_empty()
+                && let Some(end) = ready!(self.poll_chunk(cx))
+            {
+                return Poll::Ready(end);
             }
             match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => return self.stream.poll_reset(cx).map(drop),
-                Poll::Ready(None) => {
-                    drop(self.stream.send_data(Bytes::new(), true));
-                    return Poll::Ready(());
-                }
+                Poll::Pending => return self.stream.poll_reset(cx).map(|_| End::Left),
+                Poll::Ready(None) => return Poll::Ready(End::of(&self.stream.send_data(Bytes::new(), true))),
                 Poll::Ready(Some(Err(_))) => {
                     self.stream.send_reset(Reason::INTERNAL_ERROR);
-                    return Poll::Ready(());
+                    return Poll::Ready(End::Broken);
                 }
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
@@ -129,8 +149,7 @@ impl Sending {
                     }
                     Err(frame) => {
                         if let Ok(trailers) = frame.into_trailers() {
-                            drop(self.stream.send_trailers(trailers));
-                            return Poll::Ready(());
+                            return Poll::Ready(End::of(&self.stream.send_trailers(trailers)));
                         }
                     }
                 },
@@ -139,15 +158,15 @@ impl Sending {
     }
 
     /// Hands over what the window takes of the chunk and no more, so that a stream ends when its client has granted room for
-    /// all of it, even where the end comes later than the last byte; tells whether more may follow.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// all of it, even where the end comes later than the last byte; tells the end, where no more may follow.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         loop {
             let room = self.stream.capacity();
             let ends = self.body.is_end_stream();
             if room == 0 {
                 match self.stream.poll_capacity(cx) {
                     Poll::Ready(Some(Ok(_))) => continue,
-                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Ready(_) => return Poll::Ready(Some(End::Left)),
                     Poll::Pending => {
                         self.progress.waits();
                         return Poll::Pending;
@@ -158,11 +177,12 @@ impl Sending {
             let data = self.chunk.split_to(part);
             let whole = self.chunk.is_empty();
             self.progress.took(part);
-            if self.stream.send_data(data, ends && whole).is_err() || (ends && whole) {
-                return Poll::Ready(false);
+            let sent = self.stream.send_data(data, ends && whole);
+            if sent.is_err() || (ends && whole) {
+                return Poll::Ready(Some(End::of(&sent)));
             }
             if whole {
-                return Poll::Ready(true);
+                return Poll::Ready(None);
             }
             self.stream.reserve_capacity(self.chunk.len());
         }
