@@ -33,7 +33,8 @@ pub struct Limits {
     pub body_idle: Duration,
     /// Bytes a second of a body that its client sends or takes: what is slower uses up `body_idle` or `stalled`.
     pub body_rate: usize,
-    /// A client that takes nothing of what is there for it: a socket, or one HTTP/2 stream.
+    /// A client that takes nothing of what is there for it: a socket, or one HTTP/2 stream. Twice that, where it took a window
+    /// back from what was on its way.
     pub stalled: Duration,
     /// Opening a connection to an endpoint.
     pub connect: Duration,

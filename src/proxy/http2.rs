@@ -5,6 +5,7 @@
 
 mod body;
 mod cork;
+mod piece;
 mod resets;
 mod stream;
 mod wakes;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::server::{Builder, Connection, Handshake, SendResponse};
 use h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
@@ -35,6 +35,7 @@ use super::service::Service;
 
 pub use body::Body;
 use cork::Corked;
+use piece::Piece;
 use resets::Resets;
 use stream::{End, Stream};
 use wakes::{Part, Wakes};
@@ -67,8 +68,8 @@ pub(super) struct Serving<S> {
 }
 
 enum State<S> {
-    Beginning { handshake: Handshake<Corked<S>, Bytes>, leaving: bool },
-    Open(Connection<Corked<S>, Bytes>),
+    Beginning { handshake: Handshake<Corked<S>, Piece>, leaving: bool },
+    Open(Connection<Corked<S>, Piece>),
 }
 
 /// The streams of a connection by number. A number is given anew when its stream has ended, with its waker: who holds on to
@@ -150,7 +151,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         }
         match self.socket.poll_drain() {
             Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.pulse.drained();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -186,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         Poll::Ready(())
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
         let (head, stream) = request.into_parts();
         let body = if stream.is_end_stream() {
             ClientBody::Empty

@@ -29,6 +29,9 @@ pub(super) struct Pulse {
     head_since: Cell<u64>,
     quiet_since: Cell<u64>,
     blocked_since: Cell<u64>,
+    /// Pieces of responses that `h2` was handed and has not written.
+    unwritten: Cell<usize>,
+    withheld_since: Cell<u64>,
     /// By how much the client is behind the least rate.
     debt: Cell<u64>,
     rate: usize,
@@ -60,6 +63,8 @@ impl Pulse {
             head_since: Cell::new(0),
             quiet_since: Cell::new(1),
             blocked_since: Cell::new(0),
+            unwritten: Cell::new(0),
+            withheld_since: Cell::new(0),
             debt: Cell::new(0),
             rate,
             active: Cell::new(0),
@@ -92,16 +97,18 @@ impl Pulse {
         let head = due(&self.head_since, limits.head_deadline);
         let debt = Duration::from_millis(self.debt.get());
         let blocked = due(&self.blocked_since, limits.stalled.saturating_sub(debt));
+        // Streams that have more to send are reset before that, each alone.
+        let withheld = due(&self.withheld_since, 2 * limits.stalled);
         let idle = self.active.get() == 0 && head.is_none();
         let quiet = if idle { due(&self.quiet_since, limits.idle) } else { None };
-        if [head, blocked].into_iter().flatten().any(|due| due <= now) {
+        if [head, blocked, withheld].into_iter().flatten().any(|due| due <= now) {
             return Verdict::Stuck;
         }
         if quiet.is_some_and(|due| due <= now) {
             return Verdict::Idle;
         }
         let shortest = limits.head_deadline.min(limits.stalled).min(limits.idle);
-        let next = [head, blocked, quiet].into_iter().flatten().min().unwrap_or(u64::MAX);
+        let next = [head, blocked, withheld, quiet].into_iter().flatten().min().unwrap_or(u64::MAX);
         let wait = (next - now).min(millis(shortest));
         Verdict::AliveUntil(Instant::now() + Duration::from_millis(wait.max(1)))
     }
@@ -119,6 +126,25 @@ impl Pulse {
     pub(super) fn read(&self) {
         if self.heads && self.active.get() == 0 && self.head_since.get() == 0 {
             self.head_since.set(self.beaten());
+        }
+    }
+
+    /// A piece of a response was handed over to be written.
+    pub(super) fn handed_over(&self) {
+        self.unwritten.set(self.unwritten.get() + 1);
+    }
+
+    /// Such a piece was written, or dropped with its stream.
+    pub(super) fn let_go(&self) {
+        self.unwritten.set(self.unwritten.get() - 1);
+    }
+
+    /// All was written that may be. Each piece had its window when it was handed over, so what is left lost it since.
+    pub(super) fn drained(&self) {
+        if self.unwritten.get() == 0 {
+            self.withheld_since.set(0);
+        } else if self.withheld_since.get() == 0 {
+            self.withheld_since.set(self.now());
         }
     }
 
@@ -180,6 +206,11 @@ impl Active {
     /// Whether the request may go on.
     pub(super) fn is_granted(&self) -> bool {
         self.place != Place::None
+    }
+
+    /// What its connection does.
+    pub(super) fn pulse(&self) -> &Rc<Pulse> {
+        &self.pulse
     }
 }
 
@@ -273,102 +304,4 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits() -> Limits {
-        let (head_deadline, idle, stalled) =
-            (Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(30));
-        Limits { head_deadline, idle, stalled, ..Limits::default() }
-    }
-
-    /// What is due this many seconds after the start of a connection that did this.
-    fn verdict(heads: bool, at: u64, happened: impl FnOnce(&Rc<Pulse>)) -> Verdict {
-        let mut pulse = Pulse::new(heads, 1024, Places::new(0), Deadlines::default());
-        happened(&pulse);
-        let start = Instant::now().checked_sub(Duration::from_secs(at)).unwrap();
-        // The past is made by a start that lies further back.
-        Rc::get_mut(&mut pulse).expect("nothing keeps it").start = start;
-        pulse.check(&limits())
-    }
-
-    #[test]
-    fn a_connection_with_many_requests_leaves_half_of_the_places() {
-        let places = Places::new(64);
-        let granted = || {
-            let pulse = Pulse::new(false, 1024, places.clone(), Deadlines::default());
-            let active: Vec<_> = (0..100).map(|_| pulse.begin()).take_while(Active::is_granted).collect();
-            (active.len(), active)
-        };
-        let ((hoarder, hoarded), (neighbour, _kept)) = (granted(), granted());
-        assert_eq!((hoarder, neighbour), (1 + 32, 1 + 15));
-        drop(hoarded);
-        assert_eq!(granted().0, 1 + 17);
-    }
-
-    fn is_alive(verdict: Verdict) -> bool {
-        matches!(verdict, Verdict::AliveUntil(_))
-    }
-
-    #[test]
-    fn a_connection_without_a_request_is_idle_in_the_end() {
-        assert!(is_alive(verdict(true, 59, |_| ())));
-        assert_eq!(verdict(true, 61, |_| ()), Verdict::Idle);
-        assert_eq!(verdict(false, 61, |pulse| pulse.read()), Verdict::Idle);
-    }
-
-    #[test]
-    fn a_head_that_does_not_end_is_stuck() {
-        assert!(is_alive(verdict(true, 9, |pulse| pulse.read())));
-        assert_eq!(verdict(true, 11, |pulse| pulse.read()), Verdict::Stuck);
-    }
-
-    #[test]
-    fn a_request_at_work_is_neither_idle_nor_stuck() {
-        let working = verdict(true, 3600, |pulse| {
-            pulse.read();
-            pulse.active.set(1);
-            pulse.head_since.set(0);
-            pulse.read();
-        });
-        assert!(is_alive(working));
-    }
-
-    #[test]
-    fn bytes_that_nobody_takes_are_stuck() {
-        let blocked = |pulse: &Rc<Pulse>| {
-            pulse.active.set(1);
-            pulse.wrote(Poll::Pending);
-            pulse.wrote(Poll::Pending);
-        };
-        assert!(is_alive(verdict(true, 29, blocked)));
-        assert_eq!(verdict(true, 31, blocked), Verdict::Stuck);
-        let taken = verdict(true, 31, |pulse| {
-            blocked(pulse);
-            pulse.wrote(Poll::Ready(1));
-        });
-        assert!(is_alive(taken));
-    }
-
-    #[test]
-    fn bytes_that_are_taken_too_slowly_are_stuck_earlier() {
-        let owing = |earned: usize| {
-            move |pulse: &Rc<Pulse>| {
-                pulse.debt.set(25_000);
-                pulse.wrote(Poll::Ready(earned));
-                pulse.wrote(Poll::Pending);
-            }
-        };
-        assert!(is_alive(verdict(false, 4, owing(0))));
-        assert_eq!(verdict(false, 6, owing(0)), Verdict::Stuck);
-        assert!(is_alive(verdict(false, 14, owing(10 * 1024))));
-        assert_eq!(verdict(false, 16, owing(10 * 1024)), Verdict::Stuck);
-        assert!(is_alive(verdict(false, 29, owing(1024 * 1024))));
-    }
-
-    #[test]
-    fn the_timer_wakes_within_the_shortest_deadline() {
-        let Verdict::AliveUntil(at) = verdict(true, 1, |_| ()) else { panic!("alive") };
-        assert!(at <= Instant::now() + Duration::from_secs(10));
-    }
-}
+mod tests;

@@ -38,6 +38,7 @@ fn the_limits_are_the_published_ones() {
         ("Connection without a request", seconds(it.idle)),
         ("Body in which nothing moves, either way", seconds(it.body_idle)),
         ("Client that takes nothing: a socket, or one HTTP/2 stream", seconds(it.stalled)),
+        ("HTTP/2 client that takes a window back from what was on its way", seconds(2 * it.stalled)),
         ("Body that its client sends or takes", {
             let rate = it.body_rate / 1024;
             format!("{rate} KiB/s; the time that it is behind counts as time in which nothing moves")

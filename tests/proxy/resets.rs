@@ -1,5 +1,6 @@
-//! Streams that their client leaves before it has their answer, frame by frame.
+//! Streams that their client leaves before it has their answer, or whose windows it takes back, frame by frame.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis::budget::Limits;
@@ -15,6 +16,7 @@ use crate::upstream::{Reply, Upstream};
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
@@ -32,6 +34,7 @@ struct Raw(TlsStream<TcpStream>);
 /// One frame of the server's.
 struct Frame {
     kind: u8,
+    flags: u8,
     stream: u32,
     payload: Vec<u8>,
 }
@@ -60,7 +63,7 @@ impl Raw {
         let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
         self.0.read_exact(&mut payload).await.ok()?;
         let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
-        Some(Frame { kind: head[3], stream, payload })
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
     /// The next frame of these kinds; none where the connection ended.
@@ -176,5 +179,50 @@ fn a_browser_that_goes_elsewhere_stays_a_guest() {
         raw.send(&frame(HEADERS, END_STREAM | END_HEADERS, 2 * most + 1, &block(&last))).await;
         let answer = raw.next_of(&[HEADERS, GOAWAY]).await.unwrap();
         assert_eq!((answer.kind, answer.stream), (HEADERS, 2 * most + 1));
+    });
+}
+
+/// What sets the window that streams begin with.
+fn window(bytes: u32) -> Vec<u8> {
+    frame(SETTINGS, 0, 0, &[&[0, 4], &bytes.to_be_bytes()[..]].concat())
+}
+
+/// Asks for many answers, and takes their windows back while they come; whether the connection ended over it.
+async fn take_back(raw: &mut Raw, first: u32) -> bool {
+    let mut open: BTreeSet<_> = streams(50).map(|number| first + number).collect();
+    let asked: Vec<_> = open.iter().flat_map(|stream| get(*stream)).collect();
+    raw.send(&[window(65_535), asked].concat()).await;
+    let mut taken_back = false;
+    while !open.is_empty() {
+        let Some(frame) = raw.next().await else { return true };
+        if frame.kind == HEADERS && !taken_back {
+            taken_back = true;
+            raw.send(&window(0)).await;
+        }
+        if frame.kind == RST_STREAM || (frame.kind == DATA && frame.flags & END_STREAM != 0) {
+            open.remove(&frame.stream);
+        }
+    }
+    false
+}
+
+#[test]
+fn who_takes_windows_back_from_what_is_on_its_way_keeps_no_stream_by_it() {
+    let body = vec![b'x'; 1000];
+    let upstream = Upstream::scripted(move |_| {
+        Reply::Send([&b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"[..], &body].concat())
+    });
+    let plane = plane(&upstream, Limits { stalled: Duration::from_millis(200), ..Limits::default() });
+    plane.block_on(async {
+        let mut raw = Raw::begin(&plane).await;
+        raw.send(&frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes())).await;
+        // One must meet an answer between the hand-over and the write. All others are reset alone, and that is no end.
+        for round in 0..1000 {
+            if take_back(&mut raw, 100 * round).await {
+                assert_eq!(plane.client().ask("GET / HTTP/1.1\r\nhost: app.test\r\n\r\n").status, 200);
+                return;
+            }
+        }
+        panic!("no window was taken back in time");
     });
 }

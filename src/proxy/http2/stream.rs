@@ -4,6 +4,7 @@
 //! alone when its client takes nothing. One that takes too slowly uses up its time (`budget::owed`).
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use tokio::time::Instant;
 
 use crate::budget::owed;
 use crate::proxy::body::ProxyBody;
-use crate::proxy::pulse::Active;
+use crate::proxy::pulse::{Active, Pulse};
+
+use super::piece::Piece;
 
 /// What becomes of a request.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response<ProxyBody>>>>;
@@ -25,11 +28,11 @@ pub(super) type Answer = Pin<Box<dyn Future<Output = Response<ProxyBody>>>>;
 /// A stream of a connection. Dropped before its end, it is reset.
 pub(super) struct Stream {
     state: State,
-    _active: Active,
+    active: Active,
 }
 
 enum State {
-    Answering { answer: Answer, respond: SendResponse<Bytes>, rate: usize },
+    Answering { answer: Answer, respond: SendResponse<Piece>, rate: usize },
     Sending(Sending),
 }
 
@@ -46,7 +49,7 @@ pub(super) enum End {
 
 /// An answer whose head is sent.
 struct Sending {
-    stream: SendStream<Bytes>,
+    stream: SendStream<Piece>,
     body: ProxyBody,
     /// What waits for its window.
     chunk: Bytes,
@@ -65,8 +68,8 @@ struct Progress {
 
 impl Stream {
     /// A stream whose client must take so many bytes a second.
-    pub(super) fn new(answer: Answer, respond: SendResponse<Bytes>, active: Active, rate: usize) -> Self {
-        Self { state: State::Answering { answer, respond, rate }, _active: active }
+    pub(super) fn new(answer: Answer, respond: SendResponse<Piece>, active: Active, rate: usize) -> Self {
+        Self { state: State::Answering { answer, respond, rate }, active }
     }
 
     /// Ready when it has ended.
@@ -89,7 +92,7 @@ impl Stream {
                 return self.poll(cx);
             }
         };
-        sending.poll(cx)
+        sending.poll(cx, self.active.pulse())
     }
 
     /// Whether its client took nothing for the limit, less what it owes.
@@ -103,7 +106,7 @@ impl Stream {
 /// taken out as they are read (`headers.rs`), and `h2` refuses what would be forgotten.
 fn send(
     response: Response<ProxyBody>,
-    respond: &mut SendResponse<Bytes>,
+    respond: &mut SendResponse<Piece>,
     rate: usize,
 ) -> Result<Option<Sending>, h2::Error> {
     let (mut head, body) = response.into_parts();
@@ -128,16 +131,19 @@ impl End {
 
 impl Sending {
     /// Ready when all was handed over, or cannot be.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>, pulse: &Rc<Pulse>) -> Poll<End> {
         loop {
             if !self.chunk.is_empty()
-                && let Some(end) = ready!(self.poll_chunk(cx))
+                && let Some(end) = ready!(self.poll_chunk(cx, pulse))
             {
                 return Poll::Ready(end);
             }
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return self.stream.poll_reset(cx).map(|_| End::Left),
-                Poll::Ready(None) => return Poll::Ready(End::of(&self.stream.send_data(Bytes::new(), true))),
+                Poll::Ready(None) => {
+                    let end = Piece::new(Bytes::new(), pulse);
+                    return Poll::Ready(End::of(&self.stream.send_data(end, true)));
+                }
                 Poll::Ready(Some(Err(_))) => {
                     self.stream.send_reset(Reason::INTERNAL_ERROR);
                     return Poll::Ready(End::Broken);
@@ -159,7 +165,7 @@ impl Sending {
 
     /// Hands over what the window takes of the chunk and no more, so that a stream ends when its client has granted room for
     /// all of it, even where the end comes later than the last byte; tells the end, where no more may follow.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>, pulse: &Rc<Pulse>) -> Poll<Option<End>> {
         loop {
             let room = self.stream.capacity();
             let ends = self.body.is_end_stream();
@@ -177,7 +183,7 @@ impl Sending {
             let data = self.chunk.split_to(part);
             let whole = self.chunk.is_empty();
             self.progress.took(part);
-            let sent = self.stream.send_data(data, ends && whole);
+            let sent = self.stream.send_data(Piece::new(data, pulse), ends && whole);
             if sent.is_err() || (ends && whole) {
                 return Poll::Ready(Some(End::of(&sent)));
             }
