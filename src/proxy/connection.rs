@@ -96,7 +96,8 @@ impl Thread {
         let pulse = self.pulse(false);
         let socket = Watched { stream, pulse: Rc::clone(&pulse) };
         // Boxed, so that no connection of HTTP/1.1 keeps room for it.
-        let connection = Box::pin(http2::Serving::new(socket, &self.limits, Rc::clone(&self.service), conn));
+        let (metrics, service) = (self.metrics.clone(), Rc::clone(&self.service));
+        let connection = Box::pin(http2::Serving::new(socket, &self.limits, metrics, service, conn));
         self.watch(connection, &pulse).await;
     }
 

@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::budget::Limits;
+use crate::metrics::Metrics;
 
 use super::body::ProxyBody;
 use super::client_body::ClientBody;
@@ -79,11 +80,12 @@ struct Streams {
     vacant: Vec<usize>,
     woken: Vec<usize>,
     resets: Resets,
+    metrics: Metrics,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<Watched<S>> {
     /// Begins to serve a socket. Every limit of HTTP/2 is set here and nowhere else.
-    pub(super) fn new(stream: Watched<S>, limits: &Limits, service: Rc<Service>, conn: Conn) -> Self {
+    pub(super) fn new(stream: Watched<S>, limits: &Limits, metrics: Metrics, service: Rc<Service>, conn: Conn) -> Self {
         let (wakes, pulse) = (Arc::new(Wakes::default()), Rc::clone(&stream.pulse));
         let socket = Corked::new(stream, wakes.waker(Part::Socket));
         let frames = wakes.waker(Part::Frames);
@@ -108,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<Watched<S>> {
                 vacant: Vec::new(),
                 woken: Vec::new(),
                 resets: Resets::new(limits.h2_resets, limits.h2_reset_rate),
+                metrics,
             },
             state: State::Beginning { handshake, leaving: false },
             socket,
@@ -244,7 +247,11 @@ impl Streams {
         let (waker, place) = &mut self.places[number];
         let Some(stream) = place else { return };
         let polled = catch_unwind(AssertUnwindSafe(|| stream.poll(&mut Context::from_waker(waker))));
-        if let Poll::Ready(end) = polled.unwrap_or(Poll::Ready(End::Broken)) {
+        let polled = polled.unwrap_or_else(|_| {
+            self.metrics.panic();
+            Poll::Ready(End::Broken)
+        });
+        if let Poll::Ready(end) = polled {
             self.resets.note(end);
             *place = None;
             wakes.forget(number);

@@ -4,11 +4,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use futures_util::{FutureExt, TryFutureExt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, LocalOptions};
@@ -250,13 +252,16 @@ impl Acceptor {
         let thread = Rc::clone(&self.thread);
         let tls = self.tls;
         let open = Rc::new(Open::new(place, self.connections.token(), thread.metrics.clone()));
-        spawn_local(async move {
+        let metrics = thread.metrics.clone();
+        let serving = async move {
             if tls {
                 thread.serve_tls(stream, peer, open).await;
             } else {
                 thread.serve_plain(stream, peer, open).await;
             }
-        });
+        };
+        // What panics beyond the answer to a request is the end of its connection.
+        spawn_local(AssertUnwindSafe(serving).catch_unwind().inspect_err(move |_| metrics.panic()));
     }
 }
 

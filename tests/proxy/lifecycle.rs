@@ -6,8 +6,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use portcullis::budget::Limits;
 use portcullis::proxy::listener::{ListenerSettings, bind};
 use portcullis::route::RouteSettings;
@@ -90,6 +91,32 @@ fn a_panic_is_one_500_and_nobody_elses_concern() {
             let request = Request::get(format!("https://{host}/")).body(Full::default()).unwrap();
             assert_eq!(sender.send_request(request).await.unwrap().status(), status, "{host}");
         }
+    });
+}
+
+#[test]
+fn a_panic_in_the_midst_of_an_answer_is_counted_and_nobody_elses_concern() {
+    let half = Upstream::scripted(|_| Reply::SendAndStall(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".into()));
+    let routes = vec![open("panic.test", &[half.address]), open("app.test", &[Upstream::ok().address])];
+    let names = certificate(&["panic.test", "app.test"]);
+    // No body can stand still for so long that the clock ends.
+    let plane = Plane::start(snapshot_of(routes, &[names]), Limits { body_idle: Duration::MAX, ..Limits::default() });
+    let counts = |count: usize| plane.metrics.encode().contains(&format!("portcullis_panics_total {count}\n"));
+    assert_eq!(plane.client().send("GET / HTTP/1.1\r\nhost: panic.test\r\n\r\n").answer(), None);
+    // It is counted when all of the connection is gone.
+    assert!((0..2_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        counts(1)
+    }));
+    plane.block_on(async {
+        let mut sender = h2(plane.https, "app.test").await;
+        let get = |host: &str| Request::get(format!("https://{host}/")).body(Full::<Bytes>::default()).unwrap();
+        // The reset may overtake the head.
+        if let Ok(response) = sender.send_request(get("panic.test")).await {
+            assert!(response.into_body().collect().await.is_err());
+        }
+        assert!(counts(2));
+        assert_eq!(sender.send_request(get("app.test")).await.unwrap().status(), 200);
     });
 }
 

@@ -40,6 +40,8 @@ pub struct Plane {
     pub https: SocketAddr,
     /// The audit trail as far as it is written.
     pub trail: Trail,
+    /// What it counts.
+    pub metrics: Metrics,
     /// The sessions, to begin one without signing in.
     pub sessions: Sessions,
     /// Absent where a controller publishes.
@@ -192,19 +194,20 @@ impl Plane {
         let bound = listener::bind(&settings).unwrap();
         let (http, https) = (bound.http().unwrap(), bound.https().unwrap());
         let audit = Audit::with_sink(Box::new(trail.clone()), RequestId(1), clock.clone()).unwrap();
+        let metrics = Metrics::new();
         let shared = Shared {
             reader,
             audit: audit.clone(),
             sessions: sessions.clone(),
             oidc: Oidc::new(clock.clone(), control.handle().clone()),
             clock,
-            metrics: Metrics::new(),
+            metrics: metrics.clone(),
             limits,
             public_http_port: http.port(),
             public_https_port: https.port(),
         };
         let running = Some(bound.start(&shared).unwrap());
-        Self { http, https, trail, sessions, publisher: None, _audit: audit, running, control }
+        Self { http, https, trail, metrics, sessions, publisher: None, _audit: audit, running, control }
     }
 
     /// Publishes another snapshot.
