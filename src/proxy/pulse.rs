@@ -129,6 +129,11 @@ impl Pulse {
         }
     }
 
+    /// Those bytes begin no head.
+    pub(super) fn read_nothing(&self) {
+        self.head_since.set(0);
+    }
+
     /// A piece of a response was handed over to be written.
     pub(super) fn handed_over(&self) {
         self.unwritten.set(self.unwritten.get() + 1);

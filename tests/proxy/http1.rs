@@ -179,12 +179,42 @@ fn a_head_may_come_in_single_bytes_behind_empty_lines() {
 }
 
 #[test]
-fn empty_lines_without_end_are_no_head_in_time() {
-    let plane =
-        plane(Upstream::ok().address, Limits { head_deadline: Duration::from_millis(200), ..Limits::default() });
-    let mut client = plane.client();
-    let sent = (0..1_000_000).take_while(|_| client.stream.write_all(&b"\r\n".repeat(1000)).is_ok());
-    assert!(sent.count() < 1_000_000);
+fn empty_lines_are_no_head_that_must_come_in_time() {
+    let short = Duration::from_millis(100);
+    let limits = Limits { head_deadline: short, idle: Duration::from_secs(600), ..Limits::default() };
+    let plane = plane(Upstream::ok().address, limits);
+    let mut clients = Vec::new();
+    for stray in ["\r\n", "\n\r\n\r"] {
+        let mut client = plane.client();
+        // Behind a body, before the first request, and alone.
+        client.send(stray);
+        let post = format!("\nPOST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 2\r\n\r\nhe{stray}");
+        for _ in 0..2 {
+            assert_eq!(client.ask(&post).status, 200);
+        }
+        clients.push(client);
+        let mut alone = plane.client();
+        alone.send(stray);
+        clients.push(alone);
+    }
+    // A head that began with them is closed, and by then so would the others be.
+    let mut begun = plane.client();
+    begun.send("\r\nG");
+    assert!(begun.is_closed());
+    for mut client in clients {
+        assert_eq!(client.ask(format!("\n{GET}")).status, 200);
+    }
+}
+
+#[test]
+fn empty_lines_keep_no_connection() {
+    let (idle, short) = (Duration::from_millis(300), Duration::from_millis(100));
+    let plane = plane(Upstream::ok().address, Limits { idle, head_deadline: short, ..Limits::default() });
+    for lines in [b"\r\n".repeat(1000), b"\n\r".repeat(1000), b"\r\n\n".repeat(1000)] {
+        let mut client = plane.client();
+        let sent = (0..1_000_000).take_while(|_| client.stream.write_all(&lines).is_ok());
+        assert!(sent.count() < 1_000_000);
+    }
 }
 
 #[test]

@@ -101,22 +101,28 @@ impl Wire {
         }
     }
 
-    /// Empty lines before a request mean nothing (RFC 9112 section 2.2).
+    /// Empty lines before a request mean nothing (RFC 9112 section 2.2), nor does one under way: the connection stays idle.
     fn skip_empty_lines(&mut self) {
         loop {
             let line = match *self.received {
                 [b'\n', ..] => 1,
                 [b'\r', b'\n', ..] => 2,
+                [b'\r'] => 0,
                 _ => return,
             };
             self.received.advance(line);
             self.looked = 0;
+            if (line == 0 || self.received.is_empty())
+                && let Some(socket) = &self.socket
+            {
+                return socket.pulse.read_nothing();
+            }
         }
     }
 
     /// Whether nothing came of a next request.
     pub(super) fn is_quiet(&self) -> bool {
-        self.received.is_empty()
+        matches!(*self.received, [] | [b'\r'])
     }
 
     /// Begins a request that is followed by this body.
@@ -235,6 +241,7 @@ impl Wire {
             if let Some(socket) = &self.socket {
                 socket.pulse.read();
             }
+            self.skip_empty_lines();
         } else if self.read > LEAST_READ {
             (self.received, self.read) = (BytesMut::new(), LEAST_READ);
         }
