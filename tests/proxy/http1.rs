@@ -127,13 +127,17 @@ fn a_client_that_goes_away_while_it_waits_takes_its_upstream_connection_along() 
         },
         |stream| socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
     ] {
-        let before = plane.trail.lines().len();
-        let mut client = plane.client();
-        client.send(GET);
-        plane.trail.until(before + 1);
-        end(client.stream);
-        assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(0));
-        assert_eq!(plane.trail.until(before + 2)[before + 1]["complete"], false);
+        // Also where it asked for more meanwhile.
+        for more in ["", GET] {
+            let before = plane.trail.lines().len();
+            let mut client = plane.client();
+            client.send(GET);
+            plane.trail.until(before + 1);
+            client.send(more);
+            end(client.stream);
+            assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(0));
+            assert_eq!(plane.trail.until(before + 2)[before + 1]["complete"], false);
+        }
     }
 }
 

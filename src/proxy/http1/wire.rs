@@ -166,15 +166,14 @@ impl Wire {
             self.settler = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        // An end behind what is pipelined is seen when its turn comes.
-        if self.broken || !self.received.is_empty() {
-            return Poll::Pending;
+        // An end behind more than that is seen when its turn comes.
+        while !self.broken && self.received.len() < LEAST_READ {
+            ready!(self.poll_readable(cx));
+            if !matches!(ready!(self.poll_read(cx)), Ok(1..)) {
+                return Poll::Ready(());
+            }
         }
-        ready!(self.poll_readable(cx));
-        match ready!(self.poll_read(cx)) {
-            Ok(1..) => Poll::Pending,
-            Ok(0) | Err(_) => Poll::Ready(()),
-        }
+        Poll::Pending
     }
 
     /// Ready when nobody reads the request any more, who would read the next one else: then what came of it is dropped.
