@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::support::bed::Bed;
-use crate::support::eventually::eventually;
+use crate::support::eventually::{SOON, eventually};
 use crate::support::objects::{allow_group, policy};
 use crate::support::provider::STAFF;
 use crate::support::replicas::Replicas;
@@ -34,11 +34,11 @@ pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
 }
 
 async fn a_change_takes_effect(scene: &Scene<'_>) {
-    let person = eventually("a new sign-in succeeds again", Duration::from_secs(40), async || {
+    let person = eventually("a new sign-in succeeds again", SOON, async || {
         let person = scene.visitor();
         (person.sign_in(APP, &STAFF).await.status == 200).then_some(person)
     })
     .await;
     scene.bed.cluster.apply(&[policy(scene.namespace, "staff", &allow_group("others"))]);
-    person.comes_to(APP, 403).await;
+    scene.comes_to(&person, APP, 403).await;
 }

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tokio::time::interval;
+use tokio::time::{interval, sleep};
 
 use crate::support::bed::Bed;
 use crate::support::client::{Ask, Client};
-use crate::support::eventually::{SOON, eventually};
+use crate::support::eventually::{PAUSE, SOON, eventually};
 use crate::support::portcullis::Portcullis;
 use crate::support::program::output;
 use crate::support::provider::STAFF;
@@ -26,6 +26,9 @@ use crate::support::scene::{APP, Scene};
 /// So many press in at once, without a session, and ask for paths of so many bytes, which the trail has to keep.
 const CROWD: usize = 8;
 const LONG: usize = 7_000;
+
+/// So often in a row each is refused before all is taken to be closed: several of the writer's attempts.
+const REFUSED: usize = 40;
 
 /// So many work, here.
 const PEOPLE: usize = 3;
@@ -134,20 +137,23 @@ impl Busy {
     }
 }
 
-/// Asks over one connection until nothing can be recorded; how often there was another answer.
+/// Asks over one connection until nothing can be recorded any more, however slow the writer is; how often there was
+/// another answer.
 async fn press(visitor: Client) -> usize {
     let long: Ask = Ask::get(&format!("{APP}/{}", "x".repeat(LONG)));
     let mut connection = visitor.connect(&APP.parse().expect("an address")).await.expect("it connects");
-    let mut answered = 0;
-    loop {
+    let (mut answered, mut refused) = (0, 0);
+    while refused < REFUSED {
         match connection.send(long.clone()).await.expect("it is answered").status {
-            401 => answered += 1,
+            401 => (answered, refused) = (answered + 1, 0),
             status => {
                 assert_eq!(status, 503);
-                return answered;
+                refused += 1;
+                sleep(PAUSE).await;
             }
         }
     }
+    answered
 }
 
 /// Asks ten times a second until told to stop; how often that was passed on. The first time that it was not is counted.

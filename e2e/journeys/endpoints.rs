@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::app::{Received, start_program};
 use crate::support::bed::Bed;
@@ -29,12 +29,19 @@ pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
     bed.cluster.apply(&[objects::endpoints(scene.namespace, "app", &[OLD])]);
     let person = Arc::new(scene.visitor());
     person.sign_in(APP, &STAFF).await;
-    eventually("the old endpoint", SOON, async || (answered_by(&person).await == old).then_some(())).await;
+    for replica in scene.at_each(&person) {
+        eventually("the old endpoint", SOON, async || (answered_by(&replica).await == old).then_some(())).await;
+    }
 
-    let over = Arc::new(AtomicBool::new(false));
-    let load: Vec<_> = (0..LOAD).map(|_| tokio::spawn(ask(Arc::clone(&person), Arc::clone(&over)))).collect();
+    let (over, turned) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let ask = || ask(Arc::clone(&person), new, Arc::clone(&turned), Arc::clone(&over));
+    let load: Vec<_> = (0..LOAD).map(|_| tokio::spawn(ask())).collect();
     bed.cluster.apply(&[objects::endpoints(scene.namespace, "app", &[NEW])]);
-    eventually("the new endpoint", SOON, async || (answered_by(&person).await == new).then_some(())).await;
+    // A request that was on its way to the old one is answered by it.
+    eventually("the new endpoint, on every connection", SOON, async || {
+        (turned.load(Ordering::Relaxed) == LOAD).then_some(())
+    })
+    .await;
     old_program.kill();
     for _ in 0..100 {
         assert_eq!(answered_by(&person).await, new);
@@ -49,14 +56,18 @@ pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
     scene.stop().await;
 }
 
-/// Asks over one connection until told to stop; who answered, in order.
-async fn ask(person: Arc<Client>, over: Arc<AtomicBool>) -> Vec<SocketAddr> {
+/// Asks over one connection until told to stop; who answered, in order. The first answer of the new endpoint is counted.
+async fn ask(person: Arc<Client>, new: SocketAddr, turned: Arc<AtomicUsize>, over: Arc<AtomicBool>) -> Vec<SocketAddr> {
     let mut connection = person.connect(&APP.parse().expect("an address")).await.expect("it connects");
     let mut addresses = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let answer = connection.send(Ask::get(APP)).await.expect("it is answered");
         assert_eq!(answer.status, 200, "{}", answer.text());
-        addresses.push(serde_json::from_slice::<Received>(&answer.body).expect("the app's own words").answered_by);
+        let by = serde_json::from_slice::<Received>(&answer.body).expect("the app's own words").answered_by;
+        if by == new && !addresses.contains(&new) {
+            turned.fetch_add(1, Ordering::Relaxed);
+        }
+        addresses.push(by);
     }
     addresses
 }

@@ -23,16 +23,16 @@ pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
 
     for validation in ["--validate=warn", "--validate=ignore"] {
         bed.cluster.apply_with(&[validation], &[misspelt(scene.namespace)]);
-        person.comes_to(APP, 503).await;
+        scene.comes_to(&person, APP, 503).await;
         says_why(&scene).await;
-        person.comes_to(NEIGHBOUR_APP, 200).await;
+        scene.comes_to(&person, NEIGHBOUR_APP, 200).await;
         restore(&scene, &person).await;
     }
 
     bed.cluster.kubectl(&["delete", "policies.portcullis.dev", "staff", "--namespace", scene.namespace]);
-    person.comes_to(APP, 503).await;
+    scene.comes_to(&person, APP, 503).await;
     scene.event("app", "staff").await;
-    person.comes_to(NEIGHBOUR_APP, 200).await;
+    scene.comes_to(&person, NEIGHBOUR_APP, 200).await;
     restore(&scene, &person).await;
     attached_by_its_own_target(&scene, &person).await;
     scene.stop().await;
@@ -43,19 +43,19 @@ pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
 async fn attached_by_its_own_target(scene: &Scene<'_>, person: &Client) {
     let cluster = &scene.bed.cluster;
     scene.publish("other", NEIGHBOUR, json!({})).await;
-    person.comes_to(NEIGHBOUR_APP, 403).await;
+    scene.comes_to(person, NEIGHBOUR_APP, 403).await;
 
     let members = policy(scene.namespace, "members", &allow_group("staff"));
     cluster.apply(&[attached("other", members)]);
-    person.comes_to(NEIGHBOUR_APP, 303).await;
+    scene.comes_to(person, NEIGHBOUR_APP, 303).await;
     // The provider knows them already, and asks nothing.
     assert_eq!(person.browse(NEIGHBOUR_APP).await.status, 200);
     let stranger = scene.visitor();
     assert_eq!(stranger.sign_in(NEIGHBOUR_APP, &GUEST).await.status, 403);
 
     cluster.kubectl(&["delete", "policies.portcullis.dev", "members", "--namespace", scene.namespace]);
-    person.comes_to(NEIGHBOUR_APP, 403).await;
-    person.comes_to(APP, 200).await;
+    scene.comes_to(person, NEIGHBOUR_APP, 403).await;
+    scene.comes_to(person, APP, 200).await;
 }
 
 /// A rule that would let the staff do everything if the field that narrows it were dropped in silence.
@@ -67,7 +67,7 @@ fn misspelt(namespace: &str) -> Value {
 
 async fn restore(scene: &Scene<'_>, person: &Client) {
     scene.bed.cluster.apply(&[policy(scene.namespace, "staff", &allow_group("staff"))]);
-    person.comes_to(APP, 200).await;
+    scene.comes_to(person, APP, 200).await;
     eventually("`kubectl get policy` calls it accepted", SOON, async || {
         (condition(scene)["status"] == "True").then_some(())
     })

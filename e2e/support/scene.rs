@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use super::bed::Bed;
-use super::client::Client;
-use super::eventually::eventually;
+use super::client::{Ask, Client};
+use super::eventually::{SOON, eventually};
 use super::objects;
 use super::portcullis::{HERE, PUBLISHED, Place, Portcullis};
 use super::provider::{Person, Provider, STAFF};
@@ -37,7 +37,7 @@ pub const ENDPOINT: &str = "10.244.1.1";
 const LOCALHOST: &str = "127.0.0.1";
 
 /// Until somebody leads where the leader before was killed, and a while.
-const LED: Duration = Duration::from_secs(45);
+const LED: Duration = Duration::from_secs(150);
 
 /// One journey's world. Its namespace has the journey's name.
 pub struct Scene<'a> {
@@ -119,7 +119,8 @@ impl<'a> Scene<'a> {
         [&self.portcullis].into_iter().chain(self.beside.as_ref().map(|beside| &beside.portcullis))
     }
 
-    /// Applies the app `name` at `host`, with its certificate, Service, endpoints and Ingress, and waits until it is live.
+    /// Applies the app `name` at `host`, with its certificate, Service, endpoints and Ingress, and waits until it is live at each
+    /// replica.
     pub async fn publish(&self, name: &str, host: &str, annotations: Value) {
         let pair = self.bed.authority.issue(&[host]);
         self.bed.cluster.apply(&[
@@ -129,6 +130,14 @@ impl<'a> Scene<'a> {
             objects::ingress(self.namespace, name, host, &annotations),
         ]);
         self.live(name).await;
+        // That is the leader's word, about the Ingress alone.
+        for replica in self.at_each(&self.visitor()) {
+            eventually(&format!("{host} at each replica, with all that belongs to it"), SOON, async || {
+                let answer = replica.try_send(Ask::get(&format!("https://{host}:8443"))).await;
+                answer.is_ok_and(|answer| !matches!(answer.status, 404 | 502..)).then_some(())
+            })
+            .await;
+        }
     }
 
     /// Applies the app that the staff alone may use, and waits until it is live.
@@ -148,7 +157,7 @@ impl<'a> Scene<'a> {
 
     /// Waits until an Event about an object says `text`.
     pub async fn event(&self, object: &str, text: &str) {
-        eventually(&format!("an Event about {object} with `{text}`"), Duration::from_secs(30), async || {
+        eventually(&format!("an Event about {object} with `{text}`"), SOON, async || {
             let events = self.bed.cluster.read(&["events", "--namespace", self.namespace]);
             let mut all = events["items"].as_array().expect("a list").iter();
             all.any(|event| {
@@ -172,6 +181,13 @@ impl<'a> Scene<'a> {
         let names =
             secrets["items"].as_array().expect("a list").iter().filter_map(|item| item["metadata"]["name"].as_str());
         names.filter(|name| name.starts_with("pcs-")).map(str::to_owned).collect()
+    }
+
+    /// Waits until an address answers somebody with a status at each replica.
+    pub async fn comes_to(&self, person: &Client, url: &str, status: u16) {
+        for replica in self.at_each(person) {
+            replica.comes_to(url, status).await;
+        }
     }
 
     /// Somebody without a session.
