@@ -19,8 +19,8 @@ use support::app;
 use support::bed::Bed;
 use support::cluster::Ground;
 
-/// How long one journey may take.
-const LIMIT: Duration = Duration::from_secs(300);
+/// How long one journey may take, on a machine that is busy: whatever it waits for has a limit of its own.
+const LIMIT: Duration = Duration::from_secs(1200);
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -25,7 +25,7 @@ const LASTS: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Until somebody leads where the leader before was killed, and a while.
-const LED: Duration = Duration::from_secs(45);
+const LED: Duration = Duration::from_secs(150);
 
 pub async fn journey(bed: &Bed) {
     let mut scene = Scene::open(bed, "api-faults", 300).await;

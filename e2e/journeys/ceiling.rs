@@ -53,15 +53,12 @@ pub async fn journey(bed: &Bed) {
         "{MAX_SESSION_SECRETS} sessions: written in {:.1} s, {:.0} MiB more in etcd with its log, {:.0} MiB \
          more in a replica",
         took.as_secs_f64(),
-        mib(etcd_bytes(bed) - written),
+        mib(etcd_bytes(bed).saturating_sub(written)),
         mib(scene.portcullis.resident().saturating_sub(memory)),
     );
 
     empty(bed);
-    eventually("room", Duration::from_secs(60), async || {
-        (scene.visitor().sign_in(APP, &STAFF).await.status == 200).then_some(())
-    })
-    .await;
+    eventually("room", SOON, async || (scene.visitor().sign_in(APP, &STAFF).await.status == 200).then_some(())).await;
     scene.portcullis.stop().await;
 }
 

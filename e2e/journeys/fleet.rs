@@ -39,7 +39,7 @@ const PROVIDER: Duration = Duration::from_millis(100);
 const KILLS: usize = 4;
 
 /// Between a replica's return and the end of the next.
-const UP: Duration = Duration::from_secs(6);
+const UP: Duration = Duration::from_secs(8);
 
 pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas, sign_ins: usize) {
     let scene = Scene::open_on(replicas, bed, name, ACCESS_TOKEN_SECONDS).await;

@@ -44,7 +44,7 @@ pub async fn journey(bed: &Bed) {
     // Pods of a cluster that is given reach this machine by an address that is not ours to choose.
     let endpoint = setting("PORTCULLIS_HOST").unwrap_or_else(|| ENDPOINT.to_owned());
     let _app = App::start(&format!("{endpoint}:{}", objects::APP_PORT)).await;
-    cluster.kubectl(&["delete", "--kustomize", &in_repository("manifests"), "--ignore-not-found", "--timeout=60s"]);
+    cluster.kubectl(&["delete", "--kustomize", &in_repository("manifests"), "--ignore-not-found", "--timeout=300s"]);
     cluster.apply(&[objects::namespace(NAMESPACE)]);
     cluster.apply(&[
         objects::tls_secret(NAMESPACE, "app", &bed.authority.issue(&[HOST])),
@@ -57,7 +57,8 @@ pub async fn journey(bed: &Bed) {
 
     // The namespace enforces pod security `restricted`: a pod that asks for more is never made.
     cluster.kubectl(&["apply", "--filename", &in_repository("manifests/namespace.yaml")]);
-    let own = ["--set", "service.type=LoadBalancer", "--set-json", "publishAddresses=[]"];
+    // The door of the journeys looks as often as a busy machine lets it.
+    let own = ["--set", "service.type=LoadBalancer,preStopSeconds=15", "--set-json", "publishAddresses=[]"];
     let values = setting("PORTCULLIS_VALUES").unwrap_or_else(|| in_repository("charts/portcullis/values.yaml"));
     helm(bed, &[&["install", "portcullis", "charts/portcullis", "--values", &values][..], &own].concat());
     rolled_out(bed);
@@ -72,7 +73,7 @@ pub async fn journey(bed: &Bed) {
     // The namespace is whose it was before the installation.
     let namespace = format!("Namespace//{INSTALLATION}");
     assert_eq!(left(bed, &before), kinds.into_iter().chain([namespace]).collect());
-    cluster.kubectl(&["delete", "namespace", INSTALLATION, "--timeout=60s"]);
+    cluster.kubectl(&["delete", "namespace", INSTALLATION, "--timeout=300s"]);
 
     cluster.apply_folder("crds");
     cluster.apply_folder("manifests");
@@ -170,7 +171,7 @@ async fn serves(visitor: &Client) {
 
 /// Waits until a Deployment has the pods that it wants.
 fn rolled_out(bed: &Bed) {
-    let status = ["rollout", "status", "deployment/portcullis", "--namespace", INSTALLATION, "--timeout=90s"];
+    let status = ["rollout", "status", "deployment/portcullis", "--namespace", INSTALLATION, "--timeout=300s"];
     bed.cluster.kubectl(&status);
 }
 

@@ -14,7 +14,7 @@ use crate::support::provider::STAFF;
 use crate::support::scene::{APP, Scene};
 
 /// An issuer's deadline, the next look of the status writer, and a busy machine.
-const TOLD: Duration = Duration::from_secs(40);
+const TOLD: Duration = Duration::from_secs(150);
 
 /// An issuer, the reason that its provider gets, what is wrong, and what to do.
 const ISSUERS: [[&str; 4]; 4] = [

@@ -17,7 +17,7 @@ use crate::support::provider::STAFF;
 use crate::support::scene::{APP, NEIGHBOUR, NEIGHBOUR_APP, Scene};
 
 /// Half a minute for all replicas to read pending keys, and a while for somebody to lead.
-const IN_USE: Duration = Duration::from_secs(120);
+const IN_USE: Duration = Duration::from_secs(240);
 
 const RING: &str = "portcullis-keys";
 

@@ -17,10 +17,10 @@ use crate::support::scene::{APP, Scene};
 const DELAY: Duration = Duration::from_secs(15);
 
 /// An access token is due for refresh from the first, and ends before the claim.
-const ACCESS_TOKEN_SECONDS: u32 = 10;
+const ACCESS_TOKEN_SECONDS: u32 = 20;
 
 /// Until a claim has run out, which takes half a minute, and a while.
-const CLAIM_OVER: Duration = Duration::from_secs(60);
+const CLAIM_OVER: Duration = Duration::from_secs(180);
 
 pub async fn journey(bed: &Bed, name: &'static str, replicas: Replicas) {
     let mut scene = Scene::open_on(replicas, bed, name, ACCESS_TOKEN_SECONDS).await;

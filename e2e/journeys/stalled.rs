@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::support::bed::Bed;
 use crate::support::client::Client;
-use crate::support::eventually::eventually;
+use crate::support::eventually::{SOON, eventually};
 use crate::support::scene::{HOST, Scene};
 
 const CHUNK: usize = 64 * 1024;
@@ -137,7 +137,7 @@ fn url(path: &str) -> String {
 /// Watches the memory for as long as a gibibyte would take.
 async fn stays_within(scene: &Scene<'_>, idle: u64, what: &str) {
     let until = tokio::time::Instant::now() + STALL;
-    let most = eventually("the end of the watch", 2 * STALL, async || {
+    let most = eventually("the end of the watch", SOON, async || {
         let now = scene.portcullis.resident();
         assert!(now < idle + BOUND, "{what} that stall cost {} MiB", (now - idle) >> 20);
         (tokio::time::Instant::now() >= until).then_some(now)

@@ -13,7 +13,7 @@ use crate::support::objects::{self, allow_group, policy};
 
 const NAMESPACE: &str = "watch";
 
-/// A change is live within this time of the API server's return.
+/// A change after the API server's return is live within this time of when a process that starts then has seen it.
 const BACK: Duration = Duration::from_secs(5);
 
 /// How long to look for what must not come.
@@ -44,14 +44,18 @@ async fn a_change_after_an_outage_is_live_within_seconds(bed: &Bed, running: &mu
         objects::ingress(NAMESPACE, "second", "second.localhost", &json!({})),
     ]);
     let second = ObjectName::new(NAMESPACE, "second");
-    let seen = running.within(BACK, |live| {
+    let sees = |live: &Live| {
         let world = &live.world;
         let all = has_service(live, "second").is_some()
             && world.policies.contains_key(&second)
             && world.ingresses.contains_key(&second);
         all.then_some(())
-    });
-    assert!(seen.await.is_some(), "not live within {BACK:?} of the return");
+    };
+    // It has nothing to wait out, and takes as long as this machine does.
+    let mut fresh = InProcess::follow(&client(&bed.cluster, PORTCULLIS).await, &[NAMESPACE]);
+    fresh.until("the change, in a process that starts now", sees).await;
+    fresh.end().await;
+    assert!(running.within(BACK, sees).await.is_some(), "not live within {BACK:?} of that");
 }
 
 async fn a_kind_that_is_gone_stops_no_other(bed: &Bed, running: &mut InProcess) {
@@ -66,7 +70,7 @@ async fn a_kind_that_is_gone_stops_no_other(bed: &Bed, running: &mut InProcess) 
     fresh.until("a first compile, once the kind is there", |live| has_service(live, "third")).await;
     fresh.end().await;
 
-    bed.cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+    bed.cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=300s"]);
     bed.cluster.apply(&[policy(NAMESPACE, "again", &allow_group("staff"))]);
     let again = ObjectName::new(NAMESPACE, "again");
     running

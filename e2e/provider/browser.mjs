@@ -20,13 +20,14 @@ import { createInterface } from 'node:readline';
 
 import { chromium } from 'playwright-core';
 
-const TIMEOUT = 15_000;
+const TIMEOUT = 120_000;
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
 const browser = await chromium.launch({
   executablePath: '/usr/bin/chromium',
   headless: true,
+  timeout: TIMEOUT,
   args: [
     '--no-sandbox',
     '--disable-gpu',

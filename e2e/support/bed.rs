@@ -27,7 +27,7 @@ impl Bed {
         let authority = Authority::new(&folder);
         let cluster = Cluster::start(ground, &folder).await;
         cluster.apply_folder("crds");
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=300s"]);
         cluster.apply_folder("manifests");
         // Where pods run, none may serve beside the program under test.
         cluster.kubectl(&["scale", "deployment/portcullis", "--replicas=0", "--namespace", INSTALLATION]);

@@ -2,7 +2,7 @@
 //! nothing but the RBAC in `manifests/`, as whom Portcullis runs.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -216,10 +216,11 @@ impl Cluster {
     /// All that etcd has on disk: every revision of every object that it has not compacted away. It writes ahead into files
     /// of zeros, which are left out.
     pub fn etcd_dump(&self) -> Vec<Vec<u8>> {
-        let files = files_below(&self.folder.join("etcd")).into_iter();
-        let read = |file| fs::read(file).expect("etcd's file");
         let written = |bytes: Vec<u8>| bytes.iter().rposition(|&byte| byte != 0).map(|last| bytes[..=last].to_vec());
-        files.map(read).filter_map(written).collect()
+        // It renames files as it works; then all are read anew.
+        let all = || files_below(&self.folder.join("etcd")).into_iter().map(fs::read).collect::<io::Result<Vec<_>>>();
+        let read = (0..10).find_map(|_| all().ok()).expect("etcd's files");
+        read.into_iter().filter_map(written).collect()
     }
 
     fn own(&self) -> &Own {
@@ -250,7 +251,7 @@ impl Cluster {
                 own.api_server.lock().await.assert_runs();
             }
             let mut command = self.kubectl_command();
-            command.args(["get", "--raw", "/readyz", "--request-timeout", "2s"]);
+            command.args(["get", "--raw", "/readyz", "--request-timeout", "20s"]);
             let result = tokio::task::block_in_place(|| command.output()).expect("kubectl is there");
             result.status.success().then_some(())
         })

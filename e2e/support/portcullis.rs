@@ -3,14 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::authority::Authority;
 use super::client::{Ask, Client};
-use super::eventually::{START, eventually};
+use super::eventually::{SOON, START, eventually};
 use super::objects::INSTALLATION;
 use super::program::{Program, output};
 
@@ -141,7 +140,7 @@ impl Portcullis {
     /// Asks it to end, as a kubelet does, and sees that it ends well.
     pub async fn stop(mut self) {
         self.program.signal(Signal::SIGTERM);
-        let status = self.program.end(Duration::from_secs(40)).await;
+        let status = self.program.end(SOON).await;
         assert!(status.success(), "portcullis ended with {status}:\n{}", self.log());
     }
 }

@@ -9,20 +9,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::clock::Clock;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::model::{Answer, BOUND, Model, Verdict, Wrong};
 use crate::support::app::Received;
 use crate::support::balancer::Balancer;
 use crate::support::bed::Bed;
 use crate::support::client::{self, Ask, Client};
+use crate::support::eventually::{PAUSE, ran};
 use crate::support::provider::{Provider, TEAM, login};
 use crate::support::replicas::ADDRESSES;
 use crate::support::scene::APP;
 
 /// In milliseconds, how much later than the provider took a refresh token a replica is killed that was still to store what
 /// it got for it. It may be earlier: its request was on the way then.
-const IN_FLIGHT: Range<i64> = -500..1000;
+const IN_FLIGHT: Range<i64> = -1500..2500;
 
 /// How often somebody tries again where a replica is down.
 const TRIES: usize = 50;
@@ -40,7 +41,6 @@ pub struct Crowd {
     balancer: Balancer,
     nobody: Client,
     sign_ins: usize,
-    start: Instant,
     next: AtomicUsize,
     known: Mutex<Known>,
 }
@@ -75,7 +75,6 @@ impl Crowd {
             balancer,
             nobody: Client::new(&bed.authority),
             sign_ins,
-            start: Instant::now(),
             next: AtomicUsize::default(),
             known: Mutex::default(),
         }
@@ -159,7 +158,10 @@ impl Crowd {
 
     /// Asks with ended sessions as soon as they must be refused, twice, so that both replicas are asked.
     pub async fn find_ended(&self, own: Ipv4Addr, people: &[String]) {
-        sleep(BOUND).await;
+        let ended = self.now();
+        while self.now() <= ended + BOUND {
+            sleep(PAUSE).await;
+        }
         for person in people {
             for _ in ADDRESSES {
                 self.ask(own, person).await;
@@ -271,7 +273,7 @@ impl Crowd {
     }
 
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        ran()
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
