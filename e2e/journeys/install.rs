@@ -69,6 +69,8 @@ pub async fn journey(bed: &Bed) {
     gets_the_address(bed, "203.0.113.11").await;
     helm(bed, &["uninstall", "portcullis"]);
     ended(bed).await;
+    let made = ["get", "replicasets,endpointslices", "--namespace", INSTALLATION, "--output", "name"];
+    eventually("the end of what was made of it", START, async || cluster.kubectl(&made).is_empty().then_some(())).await;
     let kinds = CRDS.map(|kind| format!("CustomResourceDefinition//{kind}.portcullis.dev"));
     // The namespace is whose it was before the installation.
     let namespace = format!("Namespace//{INSTALLATION}");
