@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tokio::task::block_in_place;
+
 use super::eventually::{SOON, eventually};
 use super::portcullis::PROGRAM;
 use super::program::output;
@@ -43,16 +45,25 @@ impl Shell {
 
     /// What commands print.
     pub fn run(&self, commands: &str) -> String {
+        output(&mut self.command(commands))
+    }
+
+    /// Runs a command that only looks, until it prints what is expected; till then it may fail, as `grep` does.
+    pub async fn prints(&self, command: &str, expected: &str) {
+        let printed = async || {
+            let result = block_in_place(|| self.command(command).output()).expect("there is a shell");
+            let text = String::from_utf8_lossy(&result.stdout);
+            (result.status.success() && text.contains(expected)).then_some(())
+        };
+        eventually(&format!("`{expected}` from `{command}`"), SOON, printed).await;
+    }
+
+    fn command(&self, commands: &str) -> Command {
         let programs = Path::new(PROGRAM).parent().expect("it is in a folder").display();
         let script = format!("PATH={}/bin:{programs}:$PATH\n{commands}", self.folder.display());
         let mut shell = Command::new("sh");
         shell.args(["-euc", &script]).current_dir(&self.folder);
-        output(shell.env("KUBECONFIG", &self.kubeconfig).env("HOME", &self.folder))
-    }
-
-    /// Runs a command that only looks, until it prints what is expected.
-    pub async fn prints(&self, command: &str, expected: &str) {
-        let printed = async || self.run(command).contains(expected).then_some(());
-        eventually(&format!("`{expected}` from `{command}`"), SOON, printed).await;
+        shell.env("KUBECONFIG", &self.kubeconfig).env("HOME", &self.folder);
+        shell
     }
 }
