@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::seal::KeyRing;
 use crate::session::tests::{HOUR, seconds, sign_in};
 use crate::session::{Begun, Change, Lookup, Sessions, Ticket, contract};
-use server::{Server, settings, store, until};
+use server::{Server, answered, reached, settings, store, until};
 
 fn now() -> Timestamp {
     Clock::system().now()
@@ -41,8 +41,8 @@ fn is_gone(sessions: &Sessions, ticket: &Ticket) -> bool {
 async fn two_replicas(stores: [RedisStore; 2]) -> (Sessions, Sessions, Ticket) {
     let ring = KeyRing::generate();
     let [here, there] = stores.map(|store| replica(&ring, store));
-    let Begun { ticket, .. } = here.begin(sign_in()).await.unwrap();
-    assert!(there.load(&ticket).await.unwrap().is_some());
+    let Begun { ticket, .. } = answered(async || here.begin(sign_in()).await).await;
+    assert!(answered(async || there.load(&ticket).await).await.is_some());
     until("word that it is current", async || is_live(&here, &ticket) && is_live(&there, &ticket)).await;
     (here, there, ticket)
 }
@@ -50,7 +50,7 @@ async fn two_replicas(stores: [RedisStore; 2]) -> (Sessions, Sessions, Ticket) {
 #[tokio::test]
 async fn the_contract_holds() {
     let server = Server::start(&[]).await;
-    contract::holds_for(&server.store(), now()).await;
+    contract::holds_for(&reached(server.store()).await, now()).await;
 }
 
 /// The rules of an ACL that let Portcullis do what it does, as in the documentation.
@@ -73,7 +73,7 @@ async fn the_contract_holds_over_tls_for_an_acl_user() {
     let _server = Server::start_at(host, &[&tls[..], &more].concat()).await;
     let url = format!("rediss://{host}");
     let keys = [("url", &*url), ("username", "portcullis"), ("password", "hunter2"), ("ca.crt", &ca)];
-    contract::holds_for(&store(&keys), now()).await;
+    contract::holds_for(&reached(store(&keys)).await, now()).await;
 
     let (stranger, ..) = certificate_of_another();
     let distrusting =
@@ -127,7 +127,7 @@ async fn where_redis_asks_for_a_certificate_the_contract_holds_with_ours_and_not
     let _server = Server::start_at(host, &[&tls[..], &more].concat()).await;
     let url = format!("rediss://{host}");
     let keys = [("url", &*url), ("ca.crt", &*ca), ("tls.crt", &*ours), ("tls.key", &*our_key)];
-    contract::holds_for(&store(&keys), now()).await;
+    contract::holds_for(&reached(store(&keys)).await, now()).await;
 
     let without = store(&keys[..2]).read(RecordKey([1; 32])).await;
     assert!(server::is_unreachable(&without), "{without:?}");
@@ -158,10 +158,10 @@ async fn what_rests_tells_nothing_of_its_session_but_its_end_when_it_is_gone() {
 #[tokio::test]
 async fn a_record_is_gone_by_itself_at_its_end_and_replicas_hear_of_it() {
     let server = Server::start(&[]).await;
-    let store = server.store();
+    let store = reached(server.store()).await;
     let mut changes = store.changes(Box::new(Vec::new)).unwrap();
     let key = RecordKey([1; 32]);
-    store.create(key, b"sealed".to_vec(), now() + seconds(1)).await.unwrap();
+    store.create(key, b"sealed".to_vec(), now() + seconds(5)).await.unwrap();
     let mut told = Vec::new();
     until("the end", async || {
         told.push(futures_util::StreamExt::next(&mut changes).await.unwrap());
@@ -176,7 +176,7 @@ async fn replicas_hear_of_each_others_sign_outs_and_what_lives_by_a_session_ends
     let server = Server::start(&[]).await;
     let (here, there, ticket) = two_replicas([server.store(), server.store()]).await;
     let Lookup::Live(session) = there.lookup(&ticket) else { panic!("it is live") };
-    here.end(&ticket).await.unwrap();
+    until("a sign-out", async || here.end(&ticket).await.is_ok()).await;
     until("its end elsewhere", async || is_gone(&there, &ticket)).await;
     there.ended(&session, 8 * HOUR).await;
 }
@@ -185,7 +185,7 @@ async fn replicas_hear_of_each_others_sign_outs_and_what_lives_by_a_session_ends
 async fn a_session_that_nobody_holds_is_asked_for_once() {
     let server = Server::start(&[]).await;
     let ring = KeyRing::generate();
-    let sessions = replica(&ring, server.store());
+    let sessions = replica(&ring, reached(server.store()).await);
     let stranger = Ticket::new([9; 32], now());
     assert!(sessions.load(&stranger).await.unwrap().is_none());
     assert!(is_gone(&sessions, &stranger));
@@ -196,7 +196,7 @@ async fn a_session_that_nobody_holds_is_asked_for_once() {
 #[tokio::test]
 async fn of_two_refreshers_one_has_the_claim() {
     let server = Server::start(&[]).await;
-    let (one, other) = (server.store(), server.store());
+    let (one, other) = (reached(server.store()).await, reached(server.store()).await);
     let key = RecordKey([1; 32]);
     let version = one.create(key, b"first".to_vec(), later()).await.unwrap();
     let claims = tokio::join!(

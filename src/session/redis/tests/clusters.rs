@@ -35,7 +35,7 @@ async fn sentinel_fails_over_and_sessions_go_on_at_the_new_master() {
     until("a sign-in at the new master", async || here.begin(sign_in()).await.is_ok()).await;
     assert!(replica.ask::<i64>(&["DBSIZE"]).await >= 2);
     assert!(is_live(&here, &ticket) && is_live(&there, &ticket));
-    here.end(&ticket).await.unwrap();
+    until("a sign-out", async || here.end(&ticket).await.is_ok()).await;
     until("word of a sign-out", async || is_gone(&there, &ticket)).await;
 }
 
@@ -54,7 +54,7 @@ async fn a_sentinel_that_knows_no_such_master_is_named() {
 #[tokio::test]
 async fn what_a_fail_over_brought_back_is_removed_again_and_what_it_lost_is_written_again() {
     let server = Server::start(&[]).await;
-    let store = server.store();
+    let store = reached(server.store()).await;
     let (signed_out, refreshed) = (RecordKey([1; 32]), RecordKey([2; 32]));
     let first = store.create(signed_out, b"first".to_vec(), later()).await.unwrap();
     store.create(refreshed, b"first".to_vec(), later()).await.unwrap();
@@ -166,10 +166,10 @@ impl Cluster {
 #[tokio::test]
 async fn the_contract_holds_in_a_cluster_and_replicas_hear_from_every_master() {
     let cluster = Cluster::start().await;
-    contract::holds_for(&cluster.store(), now()).await;
+    contract::holds_for(&reached(cluster.store()).await, now()).await;
     for _ in 0..4 {
         let (here, there, ticket) = two_replicas([cluster.store(), cluster.store()]).await;
-        here.end(&ticket).await.unwrap();
+        until("a sign-out", async || here.end(&ticket).await.is_ok()).await;
         until("word of a sign-out", async || is_gone(&there, &ticket)).await;
     }
 }
@@ -177,7 +177,7 @@ async fn the_contract_holds_in_a_cluster_and_replicas_hear_from_every_master() {
 #[tokio::test]
 async fn a_slot_on_its_way_and_one_that_has_moved_are_found() {
     let cluster = Cluster::start().await;
-    let store = cluster.store();
+    let store = reached(cluster.store()).await;
     let [key, ..] = cluster.keys(&store).await;
     let [from, to, _] = &cluster.masters[..] else { panic!("there are three") };
     let (source, target): (String, String) = (from.ask(&["CLUSTER", "MYID"]).await, to.ask(&["CLUSTER", "MYID"]).await);
@@ -201,7 +201,7 @@ async fn without_one_master_the_sessions_of_the_others_go_on() {
     for master in &cluster.masters {
         master.ask::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
     }
-    let store = cluster.store();
+    let store = reached(cluster.store()).await;
     let [lost, kept, _] = cluster.keys(&store).await;
     cluster.masters[0].kill();
     until("the loss to be known", async || store.read(lost).await.is_err()).await;
@@ -216,7 +216,7 @@ async fn a_cluster_fails_over_and_sessions_go_on_at_the_replica_that_took_over()
     let Lookup::Live(session) = here.lookup(&ticket) else { panic!("it is live") };
     let mut others = Vec::new();
     for _ in 0..20 {
-        others.push(here.begin(sign_in()).await.unwrap().session.key);
+        others.push(answered(async || here.begin(sign_in()).await).await.session.key);
     }
     let mut holder = 0;
     for (number, master) in cluster.masters.iter().enumerate() {
