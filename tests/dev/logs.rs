@@ -1,17 +1,17 @@
 //! `--log json`: whatever happens, every line is one object with a static message, and a request is told of in the audit trail alone.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::{Map, Value};
 
 use crate::process::Dev;
+use crate::upstream::refusing;
 use crate::{GUARDED, save};
 
 /// Three apps: one for everybody, one to sign in for, one without a living endpoint.
 fn apps(echo: u16) -> String {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let gone = refusing().port();
     let app = |name: &str, access: &str, port: u16| {
         let text = GUARDED.replace("ECHO", &port.to_string()).replace("access: public", access);
         text.replace("name: echo", &format!("name: {name}"))
@@ -26,7 +26,7 @@ fn apps(echo: u16) -> String {
 /// The status and the id of a request.
 fn ask(dev: &Dev, url: &str) -> (u16, String) {
     let written = "%{http_code} %header{x-request-id}";
-    let arguments = ["--silent", "--insecure", "--max-time", "20", "--output", "/dev/null", "--write-out", written];
+    let arguments = ["--silent", "--insecure", "--max-time", "60", "--output", "/dev/null", "--write-out", written];
     let output = Command::new("curl").args(arguments).args(["--path-as-is", &dev.url(url)]).output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     let (status, id) = told.split_once(' ').unwrap();

@@ -1,13 +1,13 @@
 //! What a scrape of a process with a hundred Ingresses says: little enough, and as Prometheus wants it.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use crate::plane::Client;
 use crate::process::Dev;
+use crate::save;
+use crate::upstream::refusing;
 
 /// Ingresses, each with a route of its own.
 const INGRESSES: usize = 100;
@@ -96,7 +96,7 @@ fn world(echo: u16, refusing: u16) -> String {
 
 /// Asks for all addresses that a pattern stands for.
 fn ask_all(pattern: &str) {
-    let arguments = ["--silent", "--insecure", "--max-time", "20", "--output", "/dev/null", pattern];
+    let arguments = ["--silent", "--insecure", "--max-time", "60", "--output", "/dev/null", pattern];
     assert!(Command::new("curl").args(arguments).status().expect("curl is installed").success(), "{pattern}");
 }
 
@@ -115,10 +115,10 @@ pub fn value(text: &str, series: &str) -> Option<f64> {
 
 #[test]
 fn a_hundred_routes_make_fewer_than_300_series_and_promtool_has_nothing_to_say() {
-    let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let refusing = refusing().port();
     let folder = tempfile::tempdir().unwrap();
     let dev = Dev::start(Some(folder.path()));
-    fs::write(folder.path().join("shop.yaml"), world(dev.echo_port(), refusing)).unwrap();
+    save(&folder.path().join("shop.yaml"), &world(dev.echo_port(), refusing));
     dev.await_line("live: generation 2");
     for path in ["", "a%2Fb", "?x=1"] {
         ask_all(&format!("http://app-[00-99].localhost:{}/{path}", dev.http().port()));

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `portcullis dev`, ended when dropped.
 pub struct Dev {
@@ -119,7 +120,7 @@ impl Dev {
     /// The audit event of a decision, which is written soon after its answer has come.
     pub fn decision(&self, id: &str) -> serde_json::Value {
         let file = self.state.path().join("portcullis/audit.jsonl");
-        for _ in 0..1000 {
+        for _ in 0..3000 {
             let text = std::fs::read_to_string(&file).unwrap();
             let mut lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
             if let Some(event) = lines.find(|line| line["id"] == id) {
@@ -199,7 +200,7 @@ impl<'a> Browser<'a> {
         let jar = self.jar.path().join("jar");
         let body = self.jar.path().join("body");
         let output = Command::new("curl")
-            .args(["-sSL", "--max-time", "20", "-w", "%{http_code} %{url_effective}"])
+            .args(["-sSL", "--max-time", "60", "-w", "%{http_code} %{url_effective}"])
             .arg("--cacert")
             .arg(self.dev.authority())
             .arg("-b")
@@ -219,10 +220,18 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// Ports that were free a moment ago, each another.
+/// Ports that are free and stay so, each another: they lie below those that the system gives to whoever names none.
 fn free_ports() -> [u16; 5] {
-    let sockets = [(); 5].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    sockets.map(|socket| socket.local_addr().unwrap().port())
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    [(); 5].map(|()| {
+        loop {
+            let number = std::process::id() % 200 * 100 + NUMBER.fetch_add(1, Ordering::Relaxed);
+            let port = 12_000 + u16::try_from(number % 20_000).unwrap();
+            if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
 }
 
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {

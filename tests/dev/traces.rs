@@ -1,7 +1,6 @@
 //! Traces as a collector and an app see them: continued, told of without a datum of anybody, and never in anyone's way.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,11 +12,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
 
-use crate::GUARDED;
 use crate::metrics::{scrape, value};
 use crate::plane::Client;
 use crate::process::{Browser, Dev};
 use crate::upstream::{Reply, Upstream};
+use crate::{GUARDED, save};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -26,7 +25,7 @@ fn apps(folder: &Path, echo: u16) {
     let open = GUARDED.replace("access: public", "access: public, portcullis.dev/ssl-redirect: 'false'");
     let team = GUARDED.replace("name: shop", "name: team").replace("shop.localhost", "team.localhost");
     let team = team.split("---").last().unwrap().replace("access: public", "access: authenticated");
-    fs::write(folder.join("apps.yaml"), format!("{open}---{team}").replace("ECHO", &echo.to_string())).unwrap();
+    save(&folder.join("apps.yaml"), &format!("{open}---{team}").replace("ECHO", &echo.to_string()));
 }
 
 /// What the app received: `traceparent` and `tracestate`.
@@ -73,7 +72,7 @@ fn text(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
 
 /// The spans of a trace, the server's first, once there are so many.
 fn spans_of(collector: &Upstream, trace_id: &str, count: usize) -> Vec<Span> {
-    for _ in 0..2000 {
+    for _ in 0..6000 {
         let mut spans = taken(collector);
         spans.retain(|span| hex(&span.trace_id) == trace_id);
         if spans.len() >= count {

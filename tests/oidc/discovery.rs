@@ -170,7 +170,7 @@ impl House {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), look).await.expect("the health never was so")
+        tokio::time::timeout(Duration::from_secs(60), look).await.expect("the health never was so")
     }
 }
 

@@ -108,9 +108,13 @@ impl Upstream {
     }
 }
 
-/// An address that refuses connections: it was free a moment ago.
+/// An address that refuses connections: it is taken as long as the process runs, and nobody listens.
 pub fn refusing() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 fn answer(reader: &mut Reader, reply: Reply) -> bool {

@@ -22,7 +22,7 @@ fn later() -> Timestamp {
 }
 
 async fn next(changes: &mut Changes) -> Change {
-    tokio::time::timeout(Duration::from_secs(5), changes.next()).await.expect("a change comes").unwrap()
+    tokio::time::timeout(Duration::from_secs(30), changes.next()).await.expect("a change comes").unwrap()
 }
 
 /// The store's own reading of its only record.

@@ -35,7 +35,7 @@ async fn overwrite(store: &Faulty, session: &Session, sealed: Vec<u8>) -> Stored
 }
 
 async fn ends_now(sessions: &Sessions, session: &Session) {
-    tokio::time::timeout(Duration::from_secs(5), sessions.ended(session, 8 * HOUR))
+    tokio::time::timeout(Duration::from_secs(30), sessions.ended(session, 8 * HOUR))
         .await
         .expect("the session has ended");
 }

@@ -22,7 +22,7 @@ async fn stored_after(former: Version, ring: &KeyRing, store: &Arc<Faulty>, begu
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), changed).await.expect("it is stored once the store takes it");
+    tokio::time::timeout(Duration::from_secs(30), changed).await.expect("it is stored once the store takes it");
     replica(ring, store).0.load(&begun.ticket).await.unwrap().unwrap()
 }
 
@@ -97,7 +97,7 @@ async fn what_could_not_be_stored_begins_no_session_anew_that_was_signed_out() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), removed).await.expect("it is removed once the store takes it");
+    tokio::time::timeout(Duration::from_secs(30), removed).await.expect("it is removed once the store takes it");
     assert!(matches!(sessions.lookup(&begun.ticket), Lookup::Gone));
     assert_eq!(store.inner.read(begun.session.key).await.unwrap(), None);
 }

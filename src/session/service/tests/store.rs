@@ -149,7 +149,7 @@ async fn is_removed(store: &Faulty, session: &Session) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), removed).await.expect("it is removed once the store is back");
+    tokio::time::timeout(Duration::from_secs(30), removed).await.expect("it is removed once the store is back");
 }
 
 #[tokio::test]
