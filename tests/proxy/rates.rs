@@ -56,15 +56,15 @@ fn a_body_that_comes_too_slowly_is_408_though_it_never_stands_still() {
 fn a_body_that_comes_at_the_least_rate_passes() {
     let upstream = Upstream::ok();
     let plane =
-        plane(upstream.address, Limits { body_idle: Duration::from_secs(2), body_rate: 1, ..Limits::default() });
+        plane(upstream.address, Limits { body_idle: Duration::from_secs(5), body_rate: 1, ..Limits::default() });
     let mut client = plane.client();
-    client.send("POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 50\r\n\r\n");
-    for _ in 0..50 {
+    client.send("POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 120\r\n\r\n");
+    for _ in 0..120 {
         std::thread::sleep(Duration::from_millis(50));
         client.send("x");
     }
     assert_eq!(client.answer().map(|answer| answer.status), Some(200));
-    assert_eq!(upstream.seen()[0].body.len(), 50);
+    assert_eq!(upstream.seen()[0].body.len(), 120);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn an_http2_stream_that_is_taken_too_slowly_is_reset_alone() {
 #[test]
 fn an_http2_stream_that_is_taken_at_the_least_rate_is_not_reset() {
     const SIZE: usize = 128 * 1024;
-    let plane = plane(large(SIZE).address, Limits { stalled: Duration::from_secs(1), ..Limits::default() });
+    let plane = plane(large(SIZE).address, Limits { stalled: Duration::from_secs(3), ..Limits::default() });
     let taken = plane.block_on(async {
         // A step takes a part of what was read of the upstream at once, for all of which more than the limit is needed.
         let mut sender = h2_with_window(plane.https, "app.test", 256).await;
@@ -112,7 +112,7 @@ fn an_http2_stream_that_is_taken_at_the_least_rate_is_not_reset() {
         let mut taken = 0;
         while let Some(frame) = body.frame().await {
             taken += frame.unwrap().data_ref().map_or(0, Bytes::len);
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(15)).await;
         }
         taken
     });

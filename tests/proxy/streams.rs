@@ -18,10 +18,10 @@ use crate::tls::{h2, h2_with_window};
 use crate::upstream::{Reply, Upstream};
 
 /// More than every buffer between the two ends holds: sockets, TLS, HTTP.
-const FLOOD: usize = 64 * 1024 * 1024;
+const FLOOD: usize = 128 * 1024 * 1024;
 
 /// What may be under way between two ends while one of them does not read: socket buffers above all.
-const UNDER_WAY: usize = 24 * 1024 * 1024;
+const UNDER_WAY: usize = 64 * 1024 * 1024;
 
 /// An upstream that hands its connection to a function after the request's head.
 pub fn raw(serve: impl Fn(TcpStream) + Send + 'static) -> std::net::SocketAddr {
@@ -247,7 +247,7 @@ fn a_route_may_bound_the_whole_exchange() {
         "GET /never HTTP/1.1" => Reply::SendAndStall(Vec::new()),
         _ => Reply::SendAndStall(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_vec()),
     });
-    let within = Some(Duration::from_millis(300));
+    let within = Some(Duration::from_secs(2));
     let settings = RouteSettings { request_timeout: within, ssl_redirect: false, ..RouteSettings::default() };
     let route = open_with("app.test", &[upstream.address], settings);
     let plane = Plane::start(snapshot_of(vec![route], &[]), Limits::default());

@@ -318,7 +318,7 @@ pub async fn h2_ends(address: SocketAddr, frames: &[u8]) -> bool {
     // The server may close while the flood still runs.
     let sending = tokio::spawn(async move { drop(writes.write_all(&flood).await) });
     let mut received = Vec::new();
-    let within = std::time::Duration::from_secs(20);
+    let within = std::time::Duration::from_secs(45);
     let ended = tokio::time::timeout(within, reads.read_to_end(&mut received)).await.is_ok();
     sending.abort();
     ended

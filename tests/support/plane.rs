@@ -30,7 +30,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// How long a client waits for bytes before the test fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A data plane at work.
 pub struct Plane {
@@ -80,7 +80,7 @@ impl Trail {
 
     /// The first lines, as many as are waited for.
     pub fn until(&self, count: usize) -> Vec<serde_json::Value> {
-        for _ in 0..2_000 {
+        for _ in 0..6_000 {
             let lines = self.lines();
             if lines.len() >= count {
                 return lines;
@@ -146,9 +146,14 @@ impl Plane {
 
     /// A plane over a snapshot.
     pub fn start(snapshot: Snapshot, limits: Limits) -> Self {
+        Self::on_threads(2, snapshot, limits)
+    }
+
+    /// The same with so many data threads.
+    pub fn on_threads(threads: usize, snapshot: Snapshot, limits: Limits) -> Self {
         let (mut publisher, pending) = snapshot::channel();
         publisher.publish(snapshot);
-        Self { publisher: Some(publisher), ..Self::over(control(), &pending, limits) }
+        Self { publisher: Some(publisher), ..Self::over(control(), &pending, limits, threads) }
     }
 
     /// A plane over a folder of YAML that is followed as `dev` follows one, but with the certificates that the objects
@@ -173,10 +178,10 @@ impl Plane {
             complete: None,
         };
         control.spawn(controller.run(told));
-        (Self::over(control, &pending, Limits::default()), live)
+        (Self::over(control, &pending, Limits::default(), 2), live)
     }
 
-    fn over(control: Runtime, pending: &Pending, limits: Limits) -> Self {
+    fn over(control: Runtime, pending: &Pending, limits: Limits, threads: usize) -> Self {
         let reader = control.block_on(pending.clone().first()).unwrap();
         let (clock, limits) = (Clock::system(), Arc::new(limits));
         let trail = Trail::default();
@@ -190,7 +195,7 @@ impl Plane {
         );
         drop(entered);
         let loopback = Some("127.0.0.1:0".parse().unwrap());
-        let settings = ListenerSettings { http: loopback, https: loopback, threads: 2, limits: Arc::clone(&limits) };
+        let settings = ListenerSettings { http: loopback, https: loopback, threads, limits: Arc::clone(&limits) };
         let bound = listener::bind(&settings).unwrap();
         let (http, https) = (bound.http().unwrap(), bound.https().unwrap());
         let audit = Audit::with_sink(Box::new(trail.clone()), RequestId(1), clock.clone()).unwrap();
@@ -316,6 +321,12 @@ impl Client {
     pub fn rest(&mut self) -> Vec<u8> {
         while self.more() {}
         std::mem::take(&mut self.buffer)
+    }
+
+    /// So many bytes, some of which may have come with an answer.
+    pub fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count && self.more() {}
+        self.take(count.min(self.buffer.len()))
     }
 
     /// Whether the connection ends without another byte.
