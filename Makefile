@@ -40,7 +40,7 @@ lint: ## Check formatting, lints, dependencies, scripts and workflows
 	scripts/lint-files
 
 .PHONY: bench
-bench: ## Compare CPU per request with nginx and HAProxy, side by side in one run
+bench: ## Compare CPU per request with nginx, HAProxy and oauth2-proxy, side by side in one run
 	@scripts/needs base e2e bench
 	bench/run
 

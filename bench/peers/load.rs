@@ -30,7 +30,8 @@ pub enum Protocol {
     Http2,
 }
 
-/// Who asks: signed in at Portcullis, with a cookie that others forward.
+/// Who asks: signed in, with a cookie that is forwarded where nothing is done with it.
+#[derive(Clone)]
 pub struct Visitor {
     roots: RootCertStore,
     cookie: String,
@@ -39,7 +40,6 @@ pub struct Visitor {
 /// A load on one proxy.
 pub struct Load<'a> {
     proxy: &'a Proxy,
-    visitor: &'a Visitor,
     protocol: Protocol,
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -65,8 +65,8 @@ impl fmt::Display for Protocol {
 
 impl<'a> Load<'a> {
     /// A load that is not yet running.
-    pub fn new(proxy: &'a Proxy, visitor: &'a Visitor, protocol: Protocol) -> Self {
-        Self { proxy, visitor, protocol, done: Arc::default(), stop: Arc::default() }
+    pub fn new(proxy: &'a Proxy, protocol: Protocol) -> Self {
+        Self { proxy, protocol, done: Arc::default(), stop: Arc::default() }
     }
 
     /// Loads for a while; gives how many requests were answered, each with the right status and body.
@@ -124,7 +124,7 @@ impl<'a> Load<'a> {
     }
 
     fn request(&self, target: &str) -> Request<Empty<Bytes>> {
-        let mut request = Request::get(target).header("cookie", &self.visitor.cookie).header("accept", "*/*");
+        let mut request = Request::get(target).header("cookie", &self.proxy.visitor.cookie).header("accept", "*/*");
         if self.protocol == Protocol::Http1 {
             request = request.header("host", HOST);
         }
@@ -133,7 +133,7 @@ impl<'a> Load<'a> {
 
     async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
         let mut config =
-            ClientConfig::builder().with_root_certificates(self.visitor.roots.clone()).with_no_client_auth();
+            ClientConfig::builder().with_root_certificates(self.proxy.visitor.roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = TcpStream::connect(self.proxy.address).await.expect("the proxy listens");
         stream.set_nodelay(true).expect("a TCP socket");

@@ -1,4 +1,5 @@
-//! CPU per request, side by side in one run: Portcullis with sign-in and policy, nginx and HAProxy without.
+//! CPU per request, side by side in one run: Portcullis with sign-in and policy, nginx and HAProxy without, and what people
+//! sign in with today: nginx that asks oauth2-proxy, and oauth2-proxy by itself.
 //!
 //! Portcullis runs as in a cluster: on a real control plane, with a session from a real sign-in, which rests in a Secret.
 //! Every proxy has one worker on core 0; load, upstream and control plane have the other cores. Rounds are interleaved,
@@ -6,6 +7,7 @@
 
 mod load;
 mod meter;
+mod oauth2;
 mod peers;
 mod portcullis;
 #[allow(dead_code, reason = "the journeys use all of it")]
@@ -47,8 +49,12 @@ pub struct Proxy {
     pub name: &'static str,
     /// Where it serves HTTPS.
     pub address: SocketAddr,
-    /// Its first process.
-    pub process: u32,
+    /// The first process of each program that it is made of.
+    pub processes: Vec<u32>,
+    /// Who asks it.
+    pub visitor: Visitor,
+    /// Whether it speaks no HTTP/2.
+    pub only_http1: bool,
 }
 
 /// What is told of one proxy and protocol: what was counted for a request, by round.
@@ -61,37 +67,42 @@ struct Row {
 
 #[tokio::main]
 async fn main() {
-    let Some(programs) = std::env::var_os("PORTCULLIS_CONTROL_PLANE").map(PathBuf::from) else {
-        println!("the comparison needs a control plane: run it with `make bench`");
+    let folder = |name| std::env::var_os(name).map(PathBuf::from);
+    let folders = folder("PORTCULLIS_CONTROL_PLANE").zip(folder("PORTCULLIS_OAUTH2_PROXY"));
+    let Some((programs, oauth2_proxy)) = folders else {
+        println!("the comparison needs a control plane and oauth2-proxy: run it with `make bench`");
         return;
     };
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("installed once, here");
     let upstream = upstream::start().await;
     let ground = Ground::start(&programs).await;
     let visitor = ground.visitor().await;
-    let (nginx, _nginx) = peers::nginx(&ground, upstream).await;
-    let (haproxy, _haproxy) = peers::haproxy(&ground, upstream).await;
+    let (nginx, _nginx) = peers::nginx(&ground, &visitor, upstream).await;
+    let (haproxy, _haproxy) = peers::haproxy(&ground, &visitor, upstream).await;
+    let (asking, _asking) = oauth2::behind_nginx(&ground, &oauth2_proxy, upstream).await;
+    let (alone, _alone) = oauth2::alone(&ground, &oauth2_proxy, upstream).await;
     let meter = Meter::of_this_machine();
-    let rows = measure(&[ground.proxy(), nginx, haproxy], &visitor, meter).await;
+    let rows = measure(&[ground.proxy(visitor), nginx, haproxy, asking, alone], meter).await;
     println!("{}{}", table(&rows, meter), verdict(&rows, meter));
 }
 
-async fn measure(proxies: &[Proxy], visitor: &Visitor, meter: Meter) -> Vec<Row> {
+async fn measure(proxies: &[Proxy], meter: Meter) -> Vec<Row> {
     let mut rows = Vec::new();
     for (protocol, _) in GOALS {
         let first = rows.len();
+        let proxies: Vec<_> = proxies.iter().filter(|proxy| protocol == Protocol::Http1 || !proxy.only_http1).collect();
         rows.extend(proxies.iter().map(|proxy| Row { proxy: proxy.name, protocol, cost: Vec::new(), requests: 0 }));
         for round in 0..=ROUNDS {
             for (proxy, row) in proxies.iter().zip(&mut rows[first..]) {
-                let reading = meter.start(proxy.process).await;
-                let requests = Load::new(proxy, visitor, protocol).run(ROUND).await;
+                let reading = meter.start(&proxy.processes).await;
+                let requests = Load::new(proxy, protocol).run(ROUND).await;
                 let cost = reading.end().await / requests as f64;
                 // The first round warms up.
                 if round > 0 {
                     row.cost.push(cost);
                     row.requests += requests;
                 }
-                eprintln!("{:10} {protocol} round {round}: {cost:6.2} {meter}, {requests} requests", proxy.name);
+                eprintln!("{:20} {protocol} round {round}: {cost:6.2} {meter}, {requests} requests", proxy.name);
             }
         }
     }

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 /// Until `perf` counts, which it does not tell.
 const ATTACHES: Duration = Duration::from_millis(300);
 
-/// What is counted, for all threads of a process and its children.
+/// What is counted, for all threads of some processes and their children.
 #[derive(Clone, Copy)]
 pub enum Meter {
     /// Thousands of instructions, of kernel and program.
@@ -46,9 +46,9 @@ impl Meter {
         }
     }
 
-    /// Begins to count what a process and its children do.
-    pub async fn start(self, process: u32) -> Reading {
-        let family = family(process);
+    /// Begins to count what some processes and their children do.
+    pub async fn start(self, processes: &[u32]) -> Reading {
+        let family: Vec<_> = processes.iter().copied().flat_map(family).collect();
         match self {
             Self::CpuTime => Reading::CpuTime(family.clone(), ran(&family)),
             Self::Instructions => {

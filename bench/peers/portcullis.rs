@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Proxy;
 use crate::load::Visitor;
+use crate::oauth2;
 use crate::support::authority::Pair;
 use crate::support::bed::Bed;
 use crate::support::client::Client;
@@ -49,7 +50,8 @@ impl Ground {
     pub async fn start(programs: &Path) -> Self {
         let bed = Bed::start(cluster::Ground::Bare(programs), "bench").await;
         let folder = bed.folder(NAME);
-        let provider = Provider::start(&folder, &bed.authority, &[HOST], ACCESS_TOKEN_SECONDS).await;
+        let provider =
+            Provider::start_for(&folder, &bed.authority, &[HOST], &oauth2::callbacks(), ACCESS_TOKEN_SECONDS).await;
         let pair = bed.authority.issue(&[HOST]);
         bed.cluster.apply(&objects::installation(&bed.authority.pem));
         bed.cluster.apply(&[objects::namespace(NAMESPACE), objects::tls_secret(NAMESPACE, "app", &pair)]);
@@ -67,19 +69,36 @@ impl Ground {
         Self { bed, _provider: provider, portcullis, pair }
     }
 
-    /// What is measured.
-    pub fn proxy(&self) -> Proxy {
-        Proxy { name: NAME, address: ([127, 0, 0, 1], 8443).into(), process: self.portcullis.id() }
+    /// What is measured, for somebody who has signed in at it.
+    pub fn proxy(&self, visitor: Visitor) -> Proxy {
+        Proxy {
+            name: NAME,
+            address: ([127, 0, 0, 1], 8443).into(),
+            processes: vec![self.portcullis.id()],
+            visitor,
+            only_http1: false,
+        }
     }
 
-    /// Somebody who has signed in.
-    pub async fn visitor(&self) -> Visitor {
+    /// Somebody who has signed in at a port of this machine.
+    pub async fn signed_in(&self, port: u16) -> Visitor {
         let person = Client::new(&self.bed.authority);
-        let landed = person.sign_in(&format!("https://{HOST}:8443/"), &STAFF).await;
+        let landed = person.sign_in(&format!("https://{HOST}:{port}/"), &STAFF).await;
         assert_eq!(landed.status, 200, "{}", landed.text());
+        Visitor::new(&self.bed.authority.pem, person.cookies(HOST).expect("signed in"))
+    }
+
+    /// Somebody who has signed in at Portcullis.
+    pub async fn visitor(&self) -> Visitor {
+        let visitor = self.signed_in(8443).await;
         let secrets = self.bed.cluster.kubectl(&["get", "secrets", "--namespace", INSTALLATION, "--output", "name"]);
         assert_eq!(secrets.matches("secret/pcs-").count(), 1, "the session rests in a Secret: {secrets}");
-        Visitor::new(&self.bed.authority.pem, person.cookies(HOST).expect("signed in"))
+        visitor
+    }
+
+    /// The file with the authority that all certificates are of.
+    pub fn authority(&self) -> &Path {
+        &self.bed.authority.file
     }
 
     /// For the files of all.

@@ -87,11 +87,23 @@ pub struct Provider {
 impl Provider {
     /// Starts it for the people above and the hosts that may be returned to; access tokens live for so many seconds.
     pub async fn start(folder: &Path, authority: &Authority, hosts: &[&str], access_token_seconds: u32) -> Self {
-        let pair = authority.issue(&["idp.localhost"]);
+        Self::start_for(folder, authority, hosts, &[], access_token_seconds).await
+    }
+
+    /// The same for further addresses that may be returned to, of programs that are not Portcullis.
+    pub async fn start_for(
+        folder: &Path,
+        authority: &Authority,
+        hosts: &[&str],
+        further: &[String],
+        access_token_seconds: u32,
+    ) -> Self {
+        let pair = authority.issue(&["idp.localhost", "127.0.0.1"]);
         let (certificate, key) = (folder.join("idp.crt"), folder.join("idp.key"));
         fs::write(&certificate, pair.certificate).expect("the folder is there");
         fs::write(&key, pair.key).expect("the folder is there");
         let at = |path: &str| hosts.iter().map(|host| format!("https://{host}:8443{path}")).collect::<Vec<_>>();
+        let redirect_uris = [at("/.portcullis/callback/corp"), further.to_vec()].concat();
         let known = [STAFF, GUEST, STRANGER].map(|person| {
             json!({
                 "login": person.login,
@@ -111,7 +123,7 @@ impl Provider {
             "clients": [{
                 "client_id": CLIENT_ID,
                 "client_secret": CLIENT_SECRET,
-                "redirect_uris": at("/.portcullis/callback/corp"),
+                "redirect_uris": redirect_uris,
                 "post_logout_redirect_uris": at("/.portcullis/signed-out"),
                 "grant_types": ["authorization_code", "refresh_token"],
             }],
