@@ -19,10 +19,12 @@ pub struct Limits {
     pub h2_stream_window: u32,
     /// Initial flow-control window of an HTTP/2 connection, in bytes.
     pub h2_connection_window: u32,
-    /// Streams of an HTTP/2 connection that its client leaves before it has their answer, beyond those that it takes whole.
+    /// Streams of an HTTP/2 connection that its client leaves early, beyond answers of upstreams that it takes whole.
     pub h2_resets: u32,
     /// How many more of them each second grants.
     pub h2_reset_rate: u32,
+    /// Until when a stream is left early, from its beginning. Later, the number of streams bounds what leaving costs us.
+    pub h2_early: Duration,
     /// From the first byte of a request to the end of its head.
     pub head_deadline: Duration,
     /// From accept to the end of the TLS handshake.
@@ -74,6 +76,7 @@ impl Default for Limits {
             h2_connection_window: 1024 * 1024,
             h2_resets: 1000,
             h2_reset_rate: 33,
+            h2_early: Duration::from_secs(1),
             head_deadline: Duration::from_secs(10),
             handshake_deadline: Duration::from_secs(10),
             idle: Duration::from_secs(60),

@@ -109,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<Watched<S>> {
                 places: Vec::new(),
                 vacant: Vec::new(),
                 woken: Vec::new(),
-                resets: Resets::new(limits.h2_resets, limits.h2_reset_rate),
+                resets: Resets::new(limits),
                 metrics,
             },
             state: State::Beginning { handshake, leaving: false },
@@ -152,14 +152,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         if self.streams.resets.are_too_many() {
             return self.break_off();
         }
-        match self.socket.poll_drain() {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(())) => {
-                self.pulse.drained();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
-        }
+        let drained = self.socket.poll_drain();
+        self.pulse.drained(drained.is_ready());
+        if let Poll::Ready(Err(_)) = drained { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Sends and receives frames, and begins the streams that came. Ready when the connection has ended.
@@ -252,7 +247,7 @@ impl Streams {
             Poll::Ready(End::Broken)
         });
         if let Poll::Ready(end) = polled {
-            self.resets.note(end);
+            self.resets.note(end, stream.age());
             *place = None;
             wakes.forget(number);
             self.vacant.push(number);

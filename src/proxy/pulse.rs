@@ -113,8 +113,8 @@ impl Pulse {
         Verdict::AliveUntil(Instant::now() + Duration::from_millis(wait.max(1)))
     }
 
-    /// The time of the last beat, for what each request notes.
-    fn beaten(&self) -> u64 {
+    /// The time of the last beat, for what each request notes: in milliseconds since the connection began.
+    pub(super) fn beaten(&self) -> u64 {
         millis(self.deadlines.now().saturating_duration_since(self.start)) + 1
     }
 
@@ -144,9 +144,10 @@ impl Pulse {
         self.unwritten.set(self.unwritten.get() - 1);
     }
 
-    /// All was written that may be. Each piece had its window when it was handed over, so what is left lost it since.
-    pub(super) fn drained(&self) {
-        if self.unwritten.get() == 0 {
+    /// All was written that may be, or the socket is full. Each piece had its window when it was handed over, so what is left
+    /// of them where all was written lost it since.
+    pub(super) fn drained(&self, all: bool) {
+        if !all || self.unwritten.get() == 0 {
             self.withheld_since.set(0);
         } else if self.withheld_since.get() == 0 {
             self.withheld_since.set(self.now());

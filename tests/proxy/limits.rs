@@ -49,8 +49,11 @@ fn the_limits_are_the_published_ones() {
         }),
         ("HTTP/2 streams that their client resets, or makes us reset, before it has their answer", {
             assert_eq!(it.h2_resets, 1000);
-            let rate = it.h2_reset_rate;
-            format!("1,000 a connection, {rate} more a second, one more for each answer that it takes whole")
+            let (early, rate) = (seconds(it.h2_early), it.h2_reset_rate);
+            format!(
+                "within {early} of their beginning: 1,000 a connection, {rate} more a second, one more for each answer of an \
+                 upstream that it takes whole"
+            )
         }),
         ("Connections", "8,192".to_owned()),
         (

@@ -95,7 +95,29 @@ fn plane(upstream: &Upstream, limits: Limits) -> Plane {
 }
 
 fn patient(most: u32) -> Limits {
-    Limits { h2_resets: most, h2_reset_rate: 0, ..Limits::default() }
+    // However slowly a test runs, what it leaves is left early.
+    Limits { h2_resets: most, h2_reset_rate: 0, h2_early: Duration::from_secs(3600), ..Limits::default() }
+}
+
+/// A request that makes the server reset it.
+fn overflow(stream: u32) -> Vec<u8> {
+    [get(stream), frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes())].concat()
+}
+
+/// Answers one path, and stalls at all others.
+fn upstream() -> Upstream {
+    Upstream::scripted(|seen| match seen.line() {
+        "GET /last HTTP/1.1" => Reply::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()),
+        _ => Reply::SendAndStall(Vec::new()),
+    })
+}
+
+/// Asks for that path, and is answered.
+async fn is_answered(raw: &mut Raw, stream: u32) {
+    let last = crate::http2::with(":path", Some("/last"));
+    raw.send(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &block(&last))).await;
+    let answer = raw.next_of(&[HEADERS, GOAWAY]).await.unwrap();
+    assert_eq!((answer.kind, answer.stream), (HEADERS, stream));
 }
 
 /// The reason of a GOAWAY.
@@ -132,7 +154,6 @@ fn who_leaves_more_streams_than_it_may_is_sent_away() {
 #[test]
 fn what_a_client_makes_us_reset_counts_like_what_it_resets() {
     let upstream = Upstream::scripted(|_| Reply::SendAndStall(Vec::new()));
-    let overflow = |stream| [get(stream), frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes())].concat();
     let longer = |stream| {
         let head = block(&post(&[("content-length", "1")]));
         [frame(HEADERS, END_HEADERS, stream, &head), frame(DATA, 0, stream, b"long")].concat()
@@ -164,10 +185,7 @@ fn what_a_client_makes_us_reset_counts_like_what_it_resets() {
 
 #[test]
 fn a_browser_that_goes_elsewhere_stays_a_guest() {
-    let upstream = Upstream::scripted(|seen| match seen.line() {
-        "GET /last HTTP/1.1" => Reply::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()),
-        _ => Reply::SendAndStall(Vec::new()),
-    });
+    let upstream = upstream();
     let plane = plane(&upstream, Limits::default());
     plane.block_on(async {
         let mut raw = Raw::begin(&plane).await;
@@ -175,10 +193,41 @@ fn a_browser_that_goes_elsewhere_stays_a_guest() {
         // All at once, before we may have seen one of them.
         let burst: Vec<_> = streams(most).map(get).chain(streams(most).map(cancel)).flatten().collect();
         raw.send(&burst).await;
-        let last = crate::http2::with(":path", Some("/last"));
-        raw.send(&frame(HEADERS, END_STREAM | END_HEADERS, 2 * most + 1, &block(&last))).await;
-        let answer = raw.next_of(&[HEADERS, GOAWAY]).await.unwrap();
-        assert_eq!((answer.kind, answer.stream), (HEADERS, 2 * most + 1));
+        is_answered(&mut raw, 2 * most + 1).await;
+    });
+}
+
+#[test]
+fn answers_of_ours_earn_nothing_back() {
+    let upstream = upstream();
+    let plane = plane(&upstream, patient(20));
+    plane.block_on(async {
+        let mut raw = Raw::begin(&plane).await;
+        let lost = crate::http2::with(":authority", Some("nowhere.test"));
+        for pair in 0..100 {
+            let ours = frame(HEADERS, END_STREAM | END_HEADERS, 4 * pair + 1, &block(&lost));
+            raw.send(&[ours, overflow(4 * pair + 3)].concat()).await;
+            let frame = raw.next_of(&[RST_STREAM, GOAWAY]).await.unwrap();
+            if frame.kind == GOAWAY {
+                assert_eq!(reason(&frame), ENHANCE_YOUR_CALM);
+                return;
+            }
+        }
+        panic!("the connection goes on");
+    });
+}
+
+#[test]
+fn who_leaves_late_is_no_flood() {
+    let upstream = upstream();
+    let plane = plane(&upstream, Limits { h2_early: Duration::ZERO, ..patient(20) });
+    plane.block_on(async {
+        let mut raw = Raw::begin(&plane).await;
+        for stream in streams(30) {
+            raw.send(&overflow(stream)).await;
+            assert_eq!(raw.next_of(&[RST_STREAM, GOAWAY]).await.unwrap().kind, RST_STREAM);
+        }
+        is_answered(&mut raw, 61).await;
     });
 }
 

@@ -112,10 +112,11 @@ impl Wire {
             };
             self.received.advance(line);
             self.looked = 0;
-            if (line == 0 || self.received.is_empty())
-                && let Some(socket) = &self.socket
-            {
-                return socket.pulse.read_nothing();
+            if line == 0 || self.received.is_empty() {
+                if let Some(socket) = &self.socket {
+                    socket.pulse.read_nothing();
+                }
+                return self.rest();
             }
         }
     }
@@ -234,14 +235,20 @@ impl Wire {
         Poll::Ready(())
     }
 
-    /// A head, or a part of one, that came early begins now; what is idle keeps no large buffer.
+    /// A head, or a part of one, that came early begins now.
     pub(super) fn next(&mut self) {
-        if !self.received.is_empty() {
-            if let Some(socket) = &self.socket {
-                socket.pulse.read();
-            }
-            self.skip_empty_lines();
-        } else if self.read > LEAST_READ {
+        if self.received.is_empty() {
+            return self.rest();
+        }
+        if let Some(socket) = &self.socket {
+            socket.pulse.read();
+        }
+        self.skip_empty_lines();
+    }
+
+    /// What is idle keeps no large buffer.
+    fn rest(&mut self) {
+        if self.received.is_empty() && self.read > LEAST_READ {
             (self.received, self.read) = (BytesMut::new(), LEAST_READ);
         }
     }

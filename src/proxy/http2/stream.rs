@@ -29,6 +29,8 @@ pub(super) type Answer = Pin<Box<dyn Future<Output = Response<ProxyBody>>>>;
 pub(super) struct Stream {
     state: State,
     active: Active,
+    /// When it began, by the beats of its connection.
+    begun: u64,
 }
 
 enum State {
@@ -39,8 +41,10 @@ enum State {
 /// How a stream ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
-    /// Its answer was handed over whole.
+    /// An upstream's answer was handed over whole.
     Whole,
+    /// An answer of ours was.
+    Own,
     /// Its client left before, or broke the protocol so that `h2` reset it.
     Left,
     /// Its answer broke off.
@@ -69,7 +73,8 @@ struct Progress {
 impl Stream {
     /// A stream whose client must take so many bytes a second.
     pub(super) fn new(answer: Answer, respond: SendResponse<Piece>, active: Active, rate: usize) -> Self {
-        Self { state: State::Answering { answer, respond, rate }, active }
+        let begun = active.pulse().beaten();
+        Self { state: State::Answering { answer, respond, rate }, active, begun }
     }
 
     /// Ready when it has ended.
@@ -80,9 +85,10 @@ impl Stream {
                 let Poll::Ready(response) = answer.as_mut().poll(cx) else {
                     return respond.poll_reset(cx).map(|_| End::Left);
                 };
+                let whole = End::whole(response.body());
                 match send(response, respond, *rate) {
                     Ok(Some(sending)) => self.state = State::Sending(sending),
-                    Ok(None) => return Poll::Ready(End::Whole),
+                    Ok(None) => return Poll::Ready(whole),
                     Err(_) => {
                         let end = if respond.poll_reset(cx).is_ready() { End::Left } else { End::Broken };
                         respond.send_reset(Reason::INTERNAL_ERROR);
@@ -93,6 +99,11 @@ impl Stream {
             }
         };
         sending.poll(cx, self.active.pulse())
+    }
+
+    /// How long ago it began.
+    pub(super) fn age(&self) -> Duration {
+        Duration::from_millis(self.active.pulse().beaten().saturating_sub(self.begun))
     }
 
     /// Whether its client took nothing for the limit, less what it owes.
@@ -123,9 +134,14 @@ fn send(
 }
 
 impl End {
+    /// Of an answer that was handed over whole.
+    fn whole(body: &ProxyBody) -> Self {
+        if matches!(body, ProxyBody::Streamed(_)) { Self::Whole } else { Self::Own }
+    }
+
     /// What the last frame came to.
-    fn of(sent: &Result<(), h2::Error>) -> Self {
-        if sent.is_ok() { Self::Whole } else { Self::Left }
+    fn of(sent: &Result<(), h2::Error>, body: &ProxyBody) -> Self {
+        if sent.is_ok() { Self::whole(body) } else { Self::Left }
     }
 }
 
@@ -142,7 +158,7 @@ impl Sending {
                 Poll::Pending => return self.stream.poll_reset(cx).map(|_| End::Left),
                 Poll::Ready(None) => {
                     let end = Piece::new(Bytes::new(), pulse);
-                    return Poll::Ready(End::of(&self.stream.send_data(end, true)));
+                    return Poll::Ready(End::of(&self.stream.send_data(end, true), &self.body));
                 }
                 Poll::Ready(Some(Err(_))) => {
                     self.stream.send_reset(Reason::INTERNAL_ERROR);
@@ -155,7 +171,7 @@ impl Sending {
                     }
                     Err(frame) => {
                         if let Ok(trailers) = frame.into_trailers() {
-                            return Poll::Ready(End::of(&self.stream.send_trailers(trailers)));
+                            return Poll::Ready(End::of(&self.stream.send_trailers(trailers), &self.body));
                         }
                     }
                 },
@@ -185,7 +201,7 @@ impl Sending {
             self.progress.took(part);
             let sent = self.stream.send_data(Piece::new(data, pulse), ends && whole);
             if sent.is_err() || (ends && whole) {
-                return Poll::Ready(Some(End::of(&sent)));
+                return Poll::Ready(Some(End::of(&sent, &self.body)));
             }
             if whole {
                 return Poll::Ready(None);

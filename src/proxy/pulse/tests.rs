@@ -96,16 +96,21 @@ fn what_is_withheld_though_it_could_be_written_is_stuck_in_the_end() {
         pulse.handed_over();
         pulse.handed_over();
         pulse.let_go();
-        pulse.drained();
+        pulse.drained(true);
     };
     assert!(is_alive(verdict(false, 59, withheld)));
     assert_eq!(verdict(false, 61, withheld), Verdict::Stuck);
-    let written = verdict(false, 61, |pulse| {
+    let written = |pulse: &Rc<Pulse>| {
         withheld(pulse);
         pulse.let_go();
-        pulse.drained();
-    });
-    assert!(is_alive(written));
+        pulse.drained(true);
+    };
+    assert!(is_alive(verdict(false, 61, written)));
+    let blocked = |pulse: &Rc<Pulse>| {
+        withheld(pulse);
+        pulse.drained(false);
+    };
+    assert!(is_alive(verdict(false, 61, blocked)));
 }
 
 #[test]
