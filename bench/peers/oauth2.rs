@@ -1,7 +1,7 @@
 //! What people sign in with today, by the same provider as Portcullis: oauth2-proxy, asked by nginx or by itself. Its sessions
 //! are in its cookie, as it comes; it lets the group of the staff pass, and hands on who they are.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use crate::Proxy;
@@ -12,7 +12,7 @@ use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, ISSUER};
 
 /// Where nginx is that asks, and the oauth2-proxy that is asked, and the one by itself.
 const NGINX: u16 = 18446;
-const ASKED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 18447);
+const ASKED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18447);
 const ALONE: u16 = 18448;
 
 /// The addresses to which the provider sends people back.

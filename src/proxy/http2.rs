@@ -150,7 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             }
         }
         if self.streams.resets.are_too_many() {
-            return self.break_off();
+            self.break_off();
+            return Poll::Ready(());
         }
         let drained = self.socket.poll_drain();
         self.pulse.drained(drained.is_ready());
@@ -181,12 +182,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     }
 
     /// Ends the connection with all that runs over it; its client is told why, where it takes that at once.
-    fn break_off(&mut self) -> Poll<()> {
+    fn break_off(&mut self) {
         if let State::Open(connection) = &mut self.state {
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             drop(connection.poll_closed(&mut Context::from_waker(&self.frames)));
         }
-        Poll::Ready(())
     }
 
     fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
